@@ -1,0 +1,3 @@
+/* The text of a return code. */
+
+const char *gearman_strerror(gearman_return_t rc);
