@@ -1,0 +1,318 @@
+"""Every callback that C can make into Python, and what becomes of exceptions there.
+
+The journey of a call: a face pushes a `Frame` for its thread -> C -> one of the
+trampolines below -> the user's function, which returns or raises -> the exception is
+parked in the frame and C gets a code -> C returns -> the face raises what was parked.
+
+Trampolines are made at first use, once per process and kind: hardened systems refuse
+the executable memory they need, and an import must not fail there. They are never
+freed, because at exit a daemon thread may still be on its way back to them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from . import _library
+from ._convert import text
+from ._library import CData, ffi
+from .enums import ReturnCode, Verbose
+from .errors import OutOfMemoryError
+
+if TYPE_CHECKING:
+    from .task import Task
+
+__all__ = [
+    "Frame",
+    "LogTarget",
+    "TaskFrame",
+    "call_parking",
+    "current",
+    "log_trampoline",
+    "park_escaped",
+    "task_trampoline",
+    "trampoline",
+]
+
+# Plain integers: an enum member would be converted at every callback.
+_SUCCESS = int(ReturnCode.SUCCESS)
+_PAUSE = int(ReturnCode.PAUSE)
+
+_HARDENED = (
+    "this system refuses the executable memory that cffi needs for callbacks: "
+    "SELinux (deny_execmem), systemd (MemoryDenyWriteExecute=yes) or a cffi built "
+    "without libffi's static trampolines. Allow it for this process, or install "
+    "cffi's own wheel with pip"
+)
+
+_lock = threading.Lock()
+_made: dict[str, CData] = {}
+
+
+class Frame:
+    """One visit to C on one thread, and what its callbacks raised."""
+
+    error: BaseException | None = None
+    """The first exception that a callback raised."""
+    fatal: bool = False
+    """C was told to stop; what it was doing must be abandoned."""
+
+    def park(self, error: BaseException, *, fatal: bool) -> None:
+        """Keep an exception until C has returned; a fatal one replaces the first."""
+        if self.error is None or (fatal and not self.fatal):
+            self.error = error
+        self.fatal = self.fatal or fatal
+
+    def raise_parked(self) -> None:
+        """Raise what was parked, once."""
+        error, self.error, self.fatal = self.error, None, False
+        if error is not None:
+            raise error
+
+
+def call_parking(frame: Frame, fn: Callable[[Any], object], argument: object) -> None:
+    """Call a user's function; an ordinary exception lets the others finish first."""
+    try:
+        fn(argument)
+    except Exception as error:
+        frame.park(error, fatal=False)
+
+
+class _Current(threading.local):
+    """The innermost frame of each thread."""
+
+    frame: Any = None
+
+
+current = _Current()
+
+
+def _immortal(thing: CData) -> None:
+    """Take a reference that is never given back, not even when modules die."""
+    try:
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+    except (ImportError, AttributeError):  # not CPython: nothing is torn down there
+        pass
+
+
+def trampoline(
+    name: str, signature: str, make: Callable[[], Callable[..., Any]], **failing: Any
+) -> CData:
+    """Return the process's one trampoline of a kind; made at the first call.
+
+    Args:
+        name: the kind.
+        signature: its C type.
+        make: returns the Python function behind it.
+        failing: `error=` and `onerror=` of `ffi.callback`.
+    """
+    found = _made.get(name)
+    if found is None:
+        with _lock:
+            found = _made.get(name)
+            if found is None:
+                try:
+                    found = ffi.callback(signature, make(), **failing)
+                except MemoryError as reason:
+                    raise OutOfMemoryError(
+                        f"{_HARDENED} ({reason})", doing=f"making the {name} callback"
+                    ) from None
+                _immortal(found)
+                _made[name] = found
+    return found
+
+
+def park_escaped(
+    kind: type[BaseException], error: BaseException, _trace: TracebackType | None
+) -> int:
+    """Park what struck outside a trampoline's own `try`, such as KeyboardInterrupt."""
+    frame = current.frame
+    if frame is not None:
+        frame.park(error if isinstance(error, BaseException) else kind(), fatal=True)
+    return _PAUSE
+
+
+# -- log lines --------------------------------------------------------------------
+
+_LEVELS = {
+    Verbose.FATAL: logging.CRITICAL,
+    Verbose.ERROR: logging.ERROR,
+    Verbose.INFO: logging.INFO,
+}
+_targets: WeakValueDictionary[int, LogTarget] = WeakValueDictionary()
+_numbers = itertools.count(1)
+
+
+class LogTarget:
+    """Where the lines of one client or worker go; C knows it by a number.
+
+    Whoever gives the number to C keeps the target alive as long as the C object.
+    """
+
+    def __init__(self, fn: Callable[[str, Verbose], object] | logging.Logger) -> None:
+        self.fn = fn
+        self.number = next(_numbers)
+        _targets[self.number] = self
+
+    def __call__(self, line: str, verbose: Verbose) -> None:
+        if isinstance(self.fn, logging.Logger):
+            self.fn.log(_LEVELS.get(verbose, logging.DEBUG), "%s", line)
+        else:
+            self.fn(line, verbose)
+
+
+def _make_log() -> Callable[[CData, int, int], None]:
+    # void gearman_log_fn(const char *line, gearman_verbose_t verbose, void *context)
+    def log(line: CData, verbose: int, number: int) -> None:
+        try:
+            target = _targets.get(number)
+            if target is not None:
+                target(text(line), Verbose(verbose))
+        except BaseException as error:
+            frame = current.frame
+            if frame is not None:
+                frame.park(error, fatal=not isinstance(error, Exception))
+
+    return log
+
+
+def log_trampoline() -> CData:
+    """Return the `gearman_log_fn` whose context is the number of a `LogTarget`."""
+    return trampoline(
+        "log", "void(char *, int, uintptr_t)", _make_log, onerror=park_escaped
+    )
+
+
+# -- what happens to a task -------------------------------------------------------
+
+# gearman_return_t (gearman_data_fn)(gearman_task_st *task), and six more like it. The
+# task is taken as a number: it is looked up among the session's own, and a pointer
+# that C has freed meanwhile can never be followed.
+
+
+class TaskFrame(Frame):
+    """A visit to C that runs tasks: which ones, and until when."""
+
+    live: dict[int, Task]
+    """Tasks in flight, by the address of C's own."""
+    deadline: float | None
+    overdue: bool
+    released: list[tuple[bytes, bytes]]
+    """The keys of tasks that are no longer in flight."""
+    again: list[Task]
+    """Questions that must be asked of another server."""
+
+
+def _packet(task: Task) -> bytes:
+    """Copy the payload of the packet that C is delivering, while it is there."""
+    lib = _library.load()
+    pointer = task._pointer
+    size = lib.gearman_task_data_size(pointer)
+    return ffi.buffer(lib.gearman_task_data(pointer), size)[:] if size else b""
+
+
+def _created(task: Task) -> Callable[[Task], object] | None:
+    lib = _library.load()
+    task._accepted(text(lib.gearman_task_job_handle(task._pointer)))
+    return task._on_created
+
+
+def _data(task: Task) -> Callable[[Task], object] | None:
+    task._add_data(_packet(task))
+    return task._on_data
+
+
+def _warning(task: Task) -> Callable[[Task], object] | None:
+    task._add_warning(_packet(task))
+    return task._on_warning
+
+
+def _status(task: Task) -> Callable[[Task], object] | None:
+    lib = _library.load()
+    pointer = task._pointer
+    task._set_status(
+        lib.gearman_task_numerator(pointer), lib.gearman_task_denominator(pointer)
+    )
+    if task._kind.asks and not task._answer(
+        lib.gearman_task_is_known(pointer),
+        lib.gearman_task_is_running(pointer),
+        lib.gearman_task_numerator(pointer),
+    ):
+        return None
+    return task._on_status
+
+
+def _complete(task: Task) -> Callable[[Task], object] | None:
+    task._finish(ReturnCode.SUCCESS, _packet(task))
+    return task._on_complete
+
+
+def _exception(task: Task) -> Callable[[Task], object] | None:
+    task._take_handle()
+    task._finish(ReturnCode.WORK_EXCEPTION, _packet(task))
+    return task._on_exception
+
+
+def _fail(task: Task) -> Callable[[Task], object] | None:
+    task._take_handle()
+    task._finish(ReturnCode.WORK_FAIL, b"")
+    return task._on_fail
+
+
+_EVENTS = {
+    "created": _created,
+    "data": _data,
+    "warning": _warning,
+    "status": _status,
+    "complete": _complete,
+    "exception": _exception,
+    "fail": _fail,
+}
+
+
+def _make_event(
+    record: Callable[[Task], Callable[[Task], object] | None],
+) -> Callable[[int], int]:
+    def event(address: int) -> int:
+        frame: TaskFrame = current.frame
+        try:
+            task = frame.live[address]
+            fn = record(task)
+            if task._pointer is None:  # C is about to free it
+                del frame.live[address]
+                if task._key is not None:
+                    frame.released.append(task._key)
+                if not task._ended:
+                    frame.again.append(task)
+            if fn is not None:
+                call_parking(frame, fn, task)
+            # Replies that stream in keep C busy: the deadline is looked at here too.
+            if frame.deadline is not None and time.monotonic() > frame.deadline:
+                frame.overdue = True
+                return _PAUSE if frame.live else _SUCCESS
+        except BaseException as error:
+            frame.park(error, fatal=True)
+            return _PAUSE
+        return _SUCCESS
+
+    return event
+
+
+def task_trampoline(name: str) -> CData:
+    """Return the trampoline of one kind of task event, such as `complete`."""
+    return trampoline(
+        name,
+        "int(uintptr_t)",
+        lambda: _make_event(_EVENTS[name]),
+        error=_PAUSE,
+        onerror=park_escaped,
+    )

@@ -1,0 +1,280 @@
+"""What crosses the border to C: bytes, names, addresses, times, return codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from . import _library
+from ._library import CData, ffi
+from .enums import ReturnCode
+from .errors import ArgumentTypeError, InvalidArgumentError, error_for
+
+__all__ = [
+    "DEFAULT_PORT",
+    "MAX_FUNCTION_NAME",
+    "MAX_UNIQUE",
+    "Address",
+    "BytesLike",
+    "ServersLike",
+    "address",
+    "addresses",
+    "buffer",
+    "check",
+    "function_name",
+    "handle",
+    "identifier",
+    "milliseconds",
+    "namespace",
+    "option_name",
+    "seconds",
+    "text",
+    "unique",
+    "workload",
+]
+
+BytesLike: TypeAlias = "bytes | bytearray | memoryview"
+Address: TypeAlias = "tuple[str, int]"
+ServersLike: TypeAlias = "str | Iterable[str | Address]"
+
+DEFAULT_PORT = 4730
+MAX_FUNCTION_NAME = 512
+MAX_UNIQUE = 63
+_MAX_HANDLE = 63
+_MAX_HOST = 255
+
+# Names come from any language: what is not UTF-8 must survive the way there and back.
+_ENCODING = "utf-8"
+_ERRORS = "surrogateescape"
+
+
+def text(pointer: CData) -> str:
+    """Return a C string as `str`, an empty one for NULL."""
+    if not pointer:
+        return ""
+    return _library.c_string(pointer).decode(_ENCODING, _ERRORS)
+
+
+def buffer(pointer: CData, size: int) -> bytes:
+    """Return a copy of C memory as `bytes`."""
+    return ffi.buffer(pointer, size)[:] if size and pointer else b""
+
+
+def workload(value: object, doing: str) -> BytesLike:
+    """Return a payload that C can read: the same object where it is bytes-like."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        raise ArgumentTypeError(
+            "a payload is bytes, not str: encode it first, as in text.encode()",
+            doing=doing,
+        )
+    try:
+        view = memoryview(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ArgumentTypeError(
+            f"a payload is bytes-like, not {type(value).__name__}", doing=doing
+        ) from None
+    if not view.nbytes:
+        return b""
+    if not view.c_contiguous:
+        return view.tobytes()
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+def _encode(value: object, what: str, doing: str) -> bytes:
+    if isinstance(value, str):
+        try:
+            encoded = value.encode(_ENCODING, _ERRORS)
+        except UnicodeEncodeError as reason:
+            raise InvalidArgumentError(
+                f"{what} cannot be encoded as UTF-8: {reason}", doing=doing
+            ) from None
+    elif isinstance(value, bytes):
+        encoded = value
+    else:
+        raise ArgumentTypeError(
+            f"{what} is str or bytes, not {type(value).__name__}", doing=doing
+        )
+    if not encoded:
+        raise InvalidArgumentError(f"{what} is empty", doing=doing)
+    if b"\0" in encoded:
+        raise InvalidArgumentError(f"{what} contains a NUL byte", doing=doing)
+    return encoded
+
+
+def function_name(value: str | bytes, namespace: bytes, doing: str) -> bytes:
+    """Check a function's name and return it as C wants it."""
+    encoded = _encode(value, "the function name", doing)
+    if len(encoded) + len(namespace) > MAX_FUNCTION_NAME:
+        raise InvalidArgumentError(
+            f"the function name is {len(encoded)} bytes long"
+            + (f" and its namespace {len(namespace)}" if namespace else "")
+            + f"; Gearman takes 1 to {MAX_FUNCTION_NAME} together",
+            doing=doing,
+        )
+    return encoded
+
+
+def unique(value: str | bytes, doing: str) -> bytes:
+    """Check a unique and return it as C wants it; C would cut 64 bytes silently."""
+    encoded = _encode(value, "the unique", doing)
+    if len(encoded) > MAX_UNIQUE:
+        raise InvalidArgumentError(
+            f"the unique is {len(encoded)} bytes long; Gearman takes 1 to {MAX_UNIQUE}",
+            doing=doing,
+        )
+    return encoded
+
+
+def handle(value: str | bytes, doing: str) -> bytes:
+    """Check a job handle and return it as C wants it."""
+    encoded = _encode(value, "the job handle", doing)
+    if len(encoded) > _MAX_HANDLE:
+        raise InvalidArgumentError(
+            f"the job handle is {len(encoded)} bytes long; the longest is {_MAX_HANDLE}",
+            doing=doing,
+        )
+    return encoded
+
+
+def namespace(value: str | bytes, doing: str) -> bytes:
+    """Check a namespace: a prefix of every function name, empty for none."""
+    if isinstance(value, (str, bytes)) and not value:
+        return b""
+    encoded = _encode(value, "the namespace", doing)
+    if len(encoded) >= MAX_FUNCTION_NAME:
+        raise InvalidArgumentError(
+            f"the namespace is {len(encoded)} bytes long; with the function name "
+            f"it may have {MAX_FUNCTION_NAME}",
+            doing=doing,
+        )
+    return encoded
+
+
+def identifier(value: str | bytes, doing: str) -> bytes:
+    """Check the identifier that a server lists: 1 to 254 visible ASCII letters."""
+    encoded = _encode(value, "the identifier", doing)
+    if len(encoded) > 254 or not all(0x21 <= byte <= 0x7E for byte in encoded):
+        raise InvalidArgumentError(
+            "the identifier takes 1 to 254 visible ASCII characters without a space",
+            doing=doing,
+        )
+    return encoded
+
+
+def option_name(value: str | bytes, doing: str) -> bytes:
+    """Check the name of an option of the job server."""
+    encoded = _encode(value, "the option", doing)
+    if len(encoded) > 255:
+        raise InvalidArgumentError("the option is longer than 255 bytes", doing=doing)
+    return encoded
+
+
+def seconds(value: float | None, what: str, doing: str) -> float | None:
+    """Check a time in seconds; None, and infinity, mean no limit."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentTypeError(
+            f"{what} is a number of seconds or None, not {type(value).__name__}",
+            doing=doing,
+        )
+    if math.isnan(value) or value <= 0:
+        raise InvalidArgumentError(
+            f"{what} is {value!r}; it must be greater than 0, or None for no limit",
+            doing=doing,
+        )
+    return None if math.isinf(value) else float(value)
+
+
+def milliseconds(value: float | None) -> int:
+    """Return a time in C's unit: -1 for no limit, never 0, which C misreads."""
+    if value is None:
+        return -1
+    return min(max(1, math.ceil(value * 1000)), 2**31 - 1)
+
+
+def address(host: str, port: int, doing: str) -> Address:
+    """Check the address of one job server."""
+    if not isinstance(host, str):
+        raise ArgumentTypeError(
+            f"a host is str, not {type(host).__name__}", doing=doing
+        )
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise ArgumentTypeError(
+            f"a port is int, not {type(port).__name__}", doing=doing
+        )
+    name = host.strip() or "localhost"
+    if len(name) > _MAX_HOST or any(c.isspace() or c in "\0,[]" for c in name):
+        raise InvalidArgumentError(f"{host!r} is not a host name", doing=doing)
+    if not 1 <= port <= 65535:
+        raise InvalidArgumentError(
+            f"{port} is not a port; it must be 1 to 65535", doing=doing
+        )
+    return name, port
+
+
+def _parse(entry: str, doing: str) -> Address:
+    """Return the address that `host`, `host:port` or `[ipv6]:port` stands for."""
+    entry = entry.strip()
+    if not entry:
+        raise InvalidArgumentError("the server list has an empty entry", doing=doing)
+    if entry.startswith("["):
+        host, bracket, rest = entry[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise InvalidArgumentError(
+                f"{entry!r} is not [host]:port of an IPv6 server", doing=doing
+            )
+        port = rest[1:] if rest else None
+    elif entry.count(":") > 1:
+        host, port = entry, None  # a bare IPv6 literal
+    else:
+        host, colon, rest = entry.partition(":")
+        port = rest if colon else None
+    if port is None:
+        return address(host, DEFAULT_PORT, doing)
+    if not (port.isascii() and port.isdigit()):
+        raise InvalidArgumentError(
+            f"{port!r} in {entry!r} is not a port number", doing=doing
+        )
+    return address(host, int(port[:6]), doing)
+
+
+def addresses(servers: ServersLike, doing: str) -> list[Address]:
+    """Read a server list: "host[:port],..." or an iterable of it and of pairs."""
+    if isinstance(servers, str):
+        return [_parse(entry, doing) for entry in servers.split(",")]
+    try:
+        entries = list(servers)
+    except TypeError:
+        raise ArgumentTypeError(
+            'servers is "host:port,..." or an iterable of "host:port" and '
+            f"(host, port), not {type(servers).__name__}",
+            doing=doing,
+        ) from None
+    found = []
+    for entry in entries:
+        if isinstance(entry, str):
+            found.append(_parse(entry, doing))
+        elif isinstance(entry, (tuple, list)) and len(entry) == 2:
+            found.append(address(entry[0], entry[1], doing))
+        else:
+            raise ArgumentTypeError(
+                f'a server is "host:port" or (host, port), not {entry!r}', doing=doing
+            )
+    return found
+
+
+def check(code: int, *, doing: str, detail: str = "", hint: str | None = None) -> None:
+    """Raise the exception that belongs to a return code; SUCCESS passes.
+
+    `detail` is the library's own text; where there is none its name for the code
+    stands in.
+    """
+    if code == ReturnCode.SUCCESS:
+        return
+    if not detail:
+        detail = text(_library.load().gearman_strerror(code))
+    raise error_for(ReturnCode(code), doing=doing, detail=detail, hint=hint)

@@ -1,0 +1,100 @@
+"""Guards of an object that owns C memory: closed, busy, other thread, other process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from threading import get_ident
+from typing import ClassVar
+
+from .errors import BusyError, ClosedError, ForkedError
+
+__all__ = ["Handle", "generation"]
+
+_generation = 0
+
+
+def generation() -> int:
+    """Return a number that differs between a process and each of its forks."""
+    return _generation
+
+
+def _forked() -> None:
+    global _generation
+    _generation += 1
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+class Handle:
+    """An object that one thread at a time may use, in the process that made it."""
+
+    # Safe values for an object whose constructor failed half-way.
+    _closed: bool = True
+    _user: int | None = None
+    _kind: ClassVar[str] = "object"
+
+    def __init__(self) -> None:
+        self._born = _generation
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """True after `close()`."""
+        return self._closed
+
+    def _is_ours(self) -> bool:
+        """True in the process that made the object."""
+        return self._born == _generation
+
+    def _check_usable(self, doing: str) -> None:
+        """Refuse a closed object, and one of another process."""
+        if self._closed:
+            raise ClosedError(
+                f"the {self._kind} is closed; make a new one", doing=doing
+            )
+        if self._born != _generation:
+            raise ForkedError(
+                f"the {self._kind} belongs to another process: its connection cannot "
+                f"be shared; make a new {self._kind} after the fork",
+                doing=doing,
+            )
+
+    def _check_mine(self, doing: str) -> None:
+        """Refuse what is unusable, and another thread while one is inside.
+
+        Passes inside a callback: for calls that touch nothing of C.
+        """
+        self._check_usable(doing)
+        if self._user is not None and self._user != get_ident():
+            raise self._busy(doing)
+
+    def _begin(self, doing: str) -> None:
+        """Enter the object for one operation; `_end` leaves it."""
+        if self._closed or self._born != _generation:
+            self._check_usable(doing)
+        if not self._lock.acquire(False):
+            raise self._busy(doing)
+        self._user = get_ident()
+        if self._closed:  # another thread closed it meanwhile
+            self._end()
+            self._check_usable(doing)
+
+    def _end(self) -> None:
+        self._user = None
+        self._lock.release()
+
+    def _busy(self, doing: str) -> BusyError:
+        if self._user == get_ident():
+            return BusyError(
+                f"the {self._kind} is in the middle of another call of this thread; "
+                "inside a callback use another one",
+                doing=doing,
+            )
+        return BusyError(
+            f"another thread is using this {self._kind}; make one {self._kind} "
+            "per thread",
+            doing=doing,
+        )
