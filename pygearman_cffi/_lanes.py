@@ -1,0 +1,156 @@
+"""The sessions of one client: opened on the first server that answers, and reused."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterable
+
+from ._config import Config
+from ._convert import Address
+from ._session import Session
+from .enums import ClientOption
+from .errors import (
+    CouldNotConnectError,
+    GearmanError,
+    GearmanTimeoutError,
+    NoServersError,
+    NotGearmanError,
+)
+
+__all__ = ["Lanes", "wait_for_any"]
+
+_PENALTY = 10.0
+"""Seconds for which a server that could not be reached is tried last."""
+_LANES = 16
+"""How many connections a run may open where each takes one job at a time."""
+
+
+class Lanes:
+    """The connected sessions of one client: some for jobs, some for questions."""
+
+    def __init__(self, config: Config[ClientOption]) -> None:
+        self._config = config
+        self._jobs: list[Session] = []
+        self._askers: dict[Address, Session] = {}
+        self._down: dict[Address, float] = {}
+
+    @property
+    def active(self) -> list[Session]:
+        """The sessions that have tasks in flight."""
+        if not self._askers and len(self._jobs) == 1:
+            return self._jobs[:] if self._jobs[0].live else []
+        return [session for session in self._all() if session.live]
+
+    def _all(self) -> list[Session]:
+        return [*self._jobs, *self._askers.values()]
+
+    def close(self) -> None:
+        """Free every session."""
+        for session in self._all():
+            session.close()
+        self._jobs.clear()
+        self._askers.clear()
+        self._down.clear()
+
+    def drop(self, session: Session) -> None:
+        """Free one session."""
+        session.close()
+        if session in self._jobs:
+            self._jobs.remove(session)
+        elif self._askers.get(session.server) is session:
+            del self._askers[session.server]
+
+    def penalise(self, server: Address) -> None:
+        """Try a server last for a while."""
+        self._down[server] = time.monotonic() + _PENALTY
+
+    def _open(self, servers: Iterable[Address], deadline: float | None) -> Session:
+        """Return a session on the first server that answers.
+
+        Raises:
+            CouldNotConnectError: none did; every reason is told.
+        """
+        now = time.monotonic()
+        order = sorted(servers, key=lambda server: self._down.get(server, 0.0) > now)
+        if not order:
+            raise NoServersError("no job server was added; use add_server(host, port)")
+        reasons: list[tuple[Address, GearmanError]] = []
+        for server in order:
+            session = Session(self._config, server)
+            try:
+                session.open(deadline)
+            except GearmanTimeoutError as reason:
+                reasons.append((server, reason))
+                raise GearmanTimeoutError(
+                    f"the time is up while connecting ({_listed(reasons)}). Nothing "
+                    "was sent"
+                ) from None
+            except CouldNotConnectError as reason:
+                self.penalise(server)
+                reasons.append((server, reason))
+                continue
+            self._down.pop(server, None)
+            session.raise_parked()
+            return session
+        foreign = all(isinstance(reason, NotGearmanError) for _, reason in reasons)
+        cls = NotGearmanError if foreign else CouldNotConnectError
+        raise cls(
+            f"no job server could be reached: {_listed(reasons)}. Nothing was sent; "
+            "check the address, and that a job server runs there",
+            code=reasons[-1][1].code,
+            detail=_listed(reasons),
+        )
+
+    def first(self, deadline: float | None) -> Session:
+        """Return an idle session for jobs, connected and fit for use."""
+        while self._jobs:
+            session = self._jobs[0]
+            if session.live or session.fresh:
+                return session
+            self.drop(session)
+        session = self._open(self._config.servers, deadline)
+        self._jobs.append(session)
+        return session
+
+    def asker(self, server: Address, deadline: float | None) -> Session:
+        """Return a session that only asks one server about jobs."""
+        session = self._askers.get(server)
+        if session is not None and not session.live and not session.fresh:
+            self.drop(session)
+            session = None
+        if session is None:
+            session = self._askers[server] = self._open([server], deadline)
+        return session
+
+    def spare(self, deadline: float | None) -> Session | None:
+        """Return a further idle session for jobs, or None where there are enough."""
+        for session in [session for session in self._jobs[1:] if not session.live]:
+            if session.fresh:
+                return session
+            self.drop(session)
+        if len(self._jobs) >= _LANES:
+            return None
+        session = self._open(self._config.servers, deadline)
+        self._jobs.append(session)
+        return session
+
+
+def wait_for_any(sessions: list[Session], deadline: float | None) -> bool:
+    """Wait until one of several sessions has something to do, a second at most."""
+    left = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
+    poll = select.poll()
+    by_number = {}
+    for session in sessions:
+        number = session.register(poll)
+        if number is None:  # nothing to see: C waits a moment for each of them
+            return sum(session.arm() for session in sessions) > 0
+        by_number[number] = session
+    ready = poll.poll(max(0.0, left) * 1000)
+    for number, _ in ready:
+        by_number[number].arm()
+    return bool(ready)
+
+
+def _listed(reasons: list[tuple[Address, GearmanError]]) -> str:
+    return "; ".join(f"{host}:{port}: {reason}" for (host, port), reason in reasons)

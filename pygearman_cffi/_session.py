@@ -1,0 +1,179 @@
+"""The tasks of one C client: given in order, turned, refused, abandoned.
+
+A session is thrown away after anything indefinite; what it had in flight is then told
+apart into what certainly was not sent and what may have run.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+from . import _library
+from ._callbacks import call_parking
+from ._config import Config
+from ._connection import Broken, Connection
+from ._convert import Address
+from ._library import ffi
+from .enums import ClientOption, Priority, ReturnCode
+from .task import Kind, Task
+
+if TYPE_CHECKING:
+    from ._library import CData
+
+__all__ = ["Broken", "Session"]
+
+_GOING_ON = {int(ReturnCode.SUCCESS), int(ReturnCode.IO_WAIT)}
+_REFUSALS = {ReturnCode.SERVER_ERROR, ReturnCode.QUEUE_ERROR, ReturnCode.JOB_QUEUE_FULL}
+_ADD = {
+    (Kind.FOREGROUND, Priority.HIGH): "gearman_client_add_task_high",
+    (Kind.FOREGROUND, Priority.NORMAL): "gearman_client_add_task",
+    (Kind.FOREGROUND, Priority.LOW): "gearman_client_add_task_low",
+    (Kind.BACKGROUND, Priority.HIGH): "gearman_client_add_task_high_background",
+    (Kind.BACKGROUND, Priority.NORMAL): "gearman_client_add_task_background",
+    (Kind.BACKGROUND, Priority.LOW): "gearman_client_add_task_low_background",
+}
+_orders = count(1)
+
+
+class Session(Connection):
+    """A connection that runs tasks."""
+
+    def __init__(self, config: Config[ClientOption], server: Address) -> None:
+        super().__init__(config, server)
+        self._last: Task | None = None
+        self._created_set = False
+        self._refusals: list[tuple[ReturnCode, str]] = []
+        self._nudges: dict[Task, list[Task]] = {}
+
+    @property
+    def sending(self) -> bool:
+        """True while tasks that were given are not sent yet."""
+        return self._last is not None
+
+    def give(self, tasks: list[Task]) -> None:
+        """Hand tasks to C, which sends them in this order at the next turn.
+
+        Only while nothing is `sending`: C before 2.0.0 sends the newest first.
+        """
+        fifo = _library.features().fifo_tasks
+        for task in tasks:
+            task._order = next(_orders)
+        for task in tasks if fifo else reversed(tasks):
+            pointer = self._add(task)
+            if pointer:
+                self._enlist(task, pointer)
+            else:
+                task._refused(ReturnCode(self._code[0]), self._told())
+                self._ended(task)
+        self._last = next((task for task in reversed(tasks) if not task._ended), None)
+
+    def _add(self, task: Task) -> CData:
+        lib, kind, null = self._lib, task._kind, ffi.NULL
+        if kind is Kind.STATUS:
+            return lib.gearman_client_add_task_status(
+                self._pointer, null, null, task._asked, self._code
+            )
+        if task._watched is not self._created_set:
+            self._created_set = task._watched
+            self._set_fn("created", task._watched)
+        workload = task._workload
+        size = len(workload)
+        data: CData = workload
+        if not size:
+            data = null  # C refuses an empty workload that has an address
+        elif not isinstance(workload, bytes):
+            data = ffi.from_buffer(workload)
+        # C copies it all before it returns.
+        return getattr(lib, _ADD[kind, task._priority])(
+            self._pointer,
+            null,
+            null,
+            task._function,
+            task._unique,
+            data,
+            size,
+            self._code,
+        )
+
+    def _ended(self, task: Task) -> None:
+        """Do for a task that was refused what its final callback would do."""
+        if task._key is not None:
+            self.released.append(task._key)
+        if task._on_fail is not None:
+            call_parking(self, task._on_fail, task)
+
+    def turn(self) -> None:
+        """Let C send and receive what it can without waiting.
+
+        What callbacks raised is parked in `error`; `fatal` and `overdue` mean that
+        the session must be abandoned.
+
+        Raises:
+            Broken: the connection is lost, or what came over it makes no sense.
+        """
+        code = self._run()
+        if code not in _GOING_ON and not (self.fatal or self.overdue):
+            self._refusal(ReturnCode(code), self._told())
+        if self._nudges:
+            self._resolve()
+        last = self._last
+        if last is not None:
+            writing = self._sending(last)
+            if not writing:
+                self._last = None
+            self._watch(writing)
+
+    # -- refused jobs -------------------------------------------------------------------
+
+    def _in_order(self) -> list[Task]:
+        tasks = [task for task in self.live.values() if task._kind is not Kind.NUDGE]
+        tasks.sort(key=lambda task: task._order)
+        return tasks
+
+    def _refusal(self, code: ReturnCode, detail: str) -> None:
+        """Go on after an ERROR packet, which names no task and would stall C."""
+        alive = code in _REFUSALS if self._descriptor is None else self._descriptor.open
+        if not alive or not self.live:
+            raise Broken(code, detail)
+        self.tainted = True
+        self._refusals.append((code, detail))
+        # The server answers in order: once it has answered one more question, the
+        # tasks that were sent before it and have no handle are the refused ones.
+        suspects = [task for task in self._in_order() if not self._sending(task)]
+        nudge = self._ask_nothing()
+        self._nudges[nudge] = suspects
+        self._last = self._last or nudge
+
+    def _resolve(self) -> None:
+        for nudge in [nudge for nudge in self._nudges if nudge._ended]:
+            for task in self._nudges.pop(nudge):
+                if task._ended or task._kind is Kind.STATUS or not self._refusals:
+                    continue
+                task._take_handle()
+                if task._handle is None:
+                    del self.live[int(ffi.cast("uintptr_t", task._pointer))]
+                    task._refused(*self._refusals.pop(0))
+                    self._ended(task)
+
+    # -- giving up ----------------------------------------------------------------------
+
+    def abandon(self, code: ReturnCode, what: str) -> list[Task]:
+        """Throw the C client away and say of each task in flight what is known.
+
+        Returns:
+            The tasks of which certainly no byte was sent, in order.
+        """
+        unsent = []
+        for task in self._in_order():
+            if task._ended:
+                continue
+            if task._key is not None:
+                self.released.append(task._key)
+            if self._state(task) == b"GEARMAN_TASK_STATE_NEW":
+                task._unsent()
+                unsent.append(task)
+            else:
+                task._abandon(code, what)
+        self.close()
+        return unsent

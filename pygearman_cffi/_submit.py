@@ -1,0 +1,154 @@
+"""What every call of a client has in common: making tasks, and running one."""
+
+from __future__ import annotations
+
+import time
+from types import EllipsisType
+from typing import ClassVar
+
+from . import _convert
+from ._config import Configured, Timeout
+from ._convert import BytesLike
+from ._engine import Engine
+from .enums import ClientOption, Priority
+from .errors import (
+    ArgumentTypeError,
+    GearmanError,
+    InvalidArgumentError,
+    ServerError,
+    UnsupportedError,
+)
+from .status import JobHandle
+from .task import Kind, Task, TaskFunction, fresh_unique
+
+__all__ = ["Submitter"]
+
+
+class Submitter(Configured[ClientOption]):
+    """The base of the client: checks arguments, makes tasks, runs them."""
+
+    _kind: ClassVar[str] = "client"
+    _option_type = ClientOption
+    _settable = (
+        ClientOption.NON_BLOCKING
+        | ClientOption.FREE_TASKS
+        | ClientOption.GENERATE_UNIQUE
+        | ClientOption.EXCEPTION
+        | ClientOption.UNBUFFERED_RESULT
+        | ClientOption.STOP_WAIT_ON_SIGNAL
+    )
+    _engine: Engine
+
+    def _changed(self) -> None:
+        self._engine.close()
+
+    def _check_options(self, value: ClientOption, doing: str) -> ClientOption:
+        options = super()._check_options(value, doing)
+        if options & ClientOption.UNBUFFERED_RESULT:
+            raise UnsupportedError(
+                "UNBUFFERED_RESULT crashes the C library as soon as a callback leaves "
+                "data unread; read Task.data in on_data, which gets every chunk",
+                doing=doing,
+            )
+        return options
+
+    def _deadline(self, timeout: Timeout, doing: str) -> float | None:
+        if isinstance(timeout, EllipsisType):
+            limit = self._config.timeout
+        else:
+            limit = _convert.seconds(timeout, "timeout", doing)
+        return None if limit is None else time.monotonic() + limit
+
+    def _single(self, doing: str) -> None:
+        """Enter one of the calls that wait for their own answer."""
+        if self._config.options & ClientOption.NON_BLOCKING:
+            raise UnsupportedError(
+                "a NON_BLOCKING client cannot wait for an answer; use add_task(), "
+                "run_tasks() and wait(), or another client",
+                doing=doing,
+            )
+        self._begin(doing)
+
+    # -- making tasks -----------------------------------------------------------------
+
+    def _task(
+        self,
+        doing: str,
+        kind: Kind,
+        function: str | bytes,
+        workload: BytesLike,
+        unique: str | bytes | None,
+        priority: Priority,
+    ) -> Task:
+        """Make a task; wrong arguments raise here, before C is touched."""
+        config = self._config
+        name = _convert.function_name(function, config.namespace, doing)
+        payload = _convert.workload(workload, doing)
+        given = fresh_unique() if unique is None else _convert.unique(unique, doing)
+        task = Task(self, doing, name, given, payload)
+        if kind is not Kind.FOREGROUND:
+            task._kind = kind
+        if priority is not Priority.NORMAL:
+            task._priority = self._priority(priority, doing)
+        return task
+
+    def _priority(self, value: Priority, doing: str) -> Priority:
+        try:
+            return Priority(value)
+        except ValueError as reason:
+            raise InvalidArgumentError(str(reason), doing=doing) from None
+
+    def _function(self, value: TaskFunction, what: str, doing: str) -> TaskFunction:
+        if not callable(value):
+            raise ArgumentTypeError(
+                f"{what} is a function of the task, not {type(value).__name__}",
+                doing=doing,
+            )
+        return value
+
+    def _question(self, doing: str, handle: str | bytes) -> Task:
+        task = Task(self, doing, b"", b"")
+        task._kind = Kind.STATUS
+        task._asked = _convert.handle(handle, doing)
+        server = getattr(handle, "server", None)
+        task._ask = self.servers if server is None else (server,)
+        task._key = (b"", task._asked)
+        if isinstance(handle, str):
+            task._handle = JobHandle(handle, server)
+        return task
+
+    def _run_one(self, task: Task, timeout: Timeout, doing: str) -> None:
+        """Run one task to its end; a failure says what is known of it."""
+        self._single(doing)
+        try:
+            self._engine.run_one(task, self._deadline(timeout, doing))
+        except GearmanError as error:
+            if task._error is not None and not task.is_finished:
+                raise task._error from None
+            raise error.during(doing) from error.__cause__
+        finally:
+            self._end()
+
+    def _exchange(
+        self, doing: str, timeout: Timeout, call: str, argument: bytes
+    ) -> None:
+        """Make a call of the connection itself; a half-done one costs it its life."""
+        self._single(doing)
+        try:
+            deadline = self._deadline(timeout, doing)
+            session = self._engine.lanes.first(deadline)
+            done = False
+            try:
+                getattr(session, call)(argument, deadline)
+                done = True
+            except ServerError:
+                done = True
+                raise
+            finally:
+                if not done:
+                    session.tainted = True
+            session.raise_parked()
+        except GearmanError as error:
+            raise error.during(doing) from error.__cause__
+        finally:
+            self._end()

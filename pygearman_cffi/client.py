@@ -1,0 +1,304 @@
+"""The client: sends jobs to a job server and receives their results."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from . import _convert
+from ._config import Timeout
+from ._convert import BytesLike, ServersLike
+from ._engine import Engine
+from ._submit import Submitter
+from .enums import ClientOption, Priority
+from .errors import GearmanError, InvalidArgumentError
+from .status import JobHandle, JobStatus
+from .task import Kind, Task, TaskFunction
+
+__all__ = ["Client"]
+
+_NO_OPTIONS = ClientOption(0)
+
+
+class Client(Submitter):
+    """Sends jobs to a job server; use one per thread.
+
+    It connects at its first call and stays connected. After any failure, also a
+    timeout, the next call works.
+
+    Args:
+        servers: "host[:port],..." or an iterable of "host:port" and (host, port).
+            None stands for $GEARMAN_SERVERS, else localhost:4730, until the first
+            `add_server`. The first that answers is used.
+        timeout: seconds that a whole call may take; None for no limit.
+        connect_timeout: seconds that one server may take to answer.
+        namespace: a prefix to every function name.
+        identifier: the name that the job server lists for the connection.
+        exceptions: ask the job server to pass on the exceptions of workers.
+        options: see `ClientOption`.
+
+    Raises:
+        InvalidArgumentError: a server, a name or a time that cannot be used.
+
+    Wraps `gearman_client_create`.
+    """
+
+    def __init__(
+        self,
+        servers: ServersLike | None = None,
+        *,
+        timeout: float | None = None,
+        connect_timeout: float = 5.0,
+        namespace: str = "",
+        identifier: str | None = None,
+        exceptions: bool = True,
+        options: ClientOption = _NO_OPTIONS,
+    ) -> None:
+        super().__init__(
+            servers,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            namespace=namespace,
+            identifier=identifier,
+            options=options,
+            exceptions=exceptions,
+        )
+        self._engine = Engine(self._config)
+
+    # -- life -----------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the connection; harmless when repeated. Tasks stay readable.
+
+        Raises:
+            BusyError: in a callback of this client, or while another thread uses it.
+
+        Wraps `gearman_client_free`.
+        """
+        if self._closed:
+            return
+        doing = "Client.close()"
+        self._begin(doing)
+        try:
+            self._engine.close()
+            self._closed = True
+        finally:
+            self._end()
+
+    def __enter__(self) -> Client:
+        self._check_usable("with Client")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # A constructor that failed half-way leaves it closed; at exit the operating
+        # system is quicker and safer.
+        if not self._closed and not sys.is_finalizing() and self._is_ours():
+            self._engine.close()
+
+    def clone(self) -> Client:
+        """Return a new client with the same configuration, unconnected.
+
+        Tasks and `context` are not copied.
+
+        Wraps `gearman_client_clone`.
+        """
+        self._check_mine("Client.clone()")
+        twin = Client(())
+        twin._config = self._config.copy()
+        twin._engine = Engine(twin._config)
+        return twin
+
+    # -- one job ----------------------------------------------------------------------
+
+    def do(
+        self,
+        function: str | bytes,
+        workload: BytesLike = b"",
+        *,
+        unique: str | bytes | None = None,
+        priority: Priority = Priority.NORMAL,
+        timeout: Timeout = ...,
+        on_created: TaskFunction | None = None,
+        on_data: TaskFunction | None = None,
+        on_warning: TaskFunction | None = None,
+        on_status: TaskFunction | None = None,
+    ) -> bytes:
+        """Run a job and return its result.
+
+        Args:
+            function: the function's name, 1 to 512 bytes with the namespace.
+            workload: any bytes-like object.
+            unique: 1 to 63 bytes; jobs of one function with equal uniques run once,
+                for all who wait. `"-"` lets the server compare workloads, `"#"` stands
+                for a hash of the workload. None makes one that is never met again.
+            priority: HIGH is handed out before NORMAL, NORMAL before LOW.
+            timeout: seconds for the whole call, None for no limit, `...` for the
+                client's own.
+            on_created, on_data, on_warning, on_status: called with the `Task` as each
+                packet arrives; `task.data` is its payload. What they raise comes out
+                of this call.
+
+        Returns:
+            The chunks that the worker sent and the final payload, joined.
+
+        Raises:
+            WorkFailError: the worker reported failure.
+            WorkExceptionError: the worker sent an exception.
+            GearmanTimeoutError: the time was up; the job may still run.
+            CouldNotConnectError: no server was reached; nothing was sent.
+            ConnectionLostError: the connection broke; the job may have run.
+            ServerError: the job server refused the job.
+
+        Does what `gearman_client_do`, `gearman_client_do_high` and
+        `gearman_client_do_low` do. Wraps `gearman_client_add_task` and
+        `gearman_client_run_tasks`.
+        """
+        doing = f"Client.do({function!r})"
+        task = self._task(doing, Kind.FOREGROUND, function, workload, unique, priority)
+        if on_created is not None:
+            task._on_created = self._function(on_created, "on_created", doing)
+            task._watched = True
+        if on_data is not None:
+            task._on_data = self._function(on_data, "on_data", doing)
+            task._watched = True
+        if on_warning is not None:
+            task._on_warning = self._function(on_warning, "on_warning", doing)
+            task._watched = True
+        if on_status is not None:
+            task._on_status = self._function(on_status, "on_status", doing)
+            task._watched = True
+        self._run_one(task, timeout, doing)
+        return task.result
+
+    def do_background(
+        self,
+        function: str | bytes,
+        workload: BytesLike = b"",
+        *,
+        unique: str | bytes | None = None,
+        priority: Priority = Priority.NORMAL,
+        timeout: Timeout = ...,
+    ) -> JobHandle:
+        """Submit a job that nobody waits for.
+
+        Args:
+            function, workload, unique, priority, timeout: as for `do`.
+
+        Returns:
+            The handle; the job server has accepted the job.
+
+        Raises:
+            GearmanTimeoutError: the time was up; the job may have been accepted.
+            CouldNotConnectError: no server was reached; nothing was sent.
+            ConnectionLostError: the connection broke; it may have been accepted.
+            ServerError: the job server refused the job.
+
+        Does what `gearman_client_do_background`, `gearman_client_do_high_background`
+        and `gearman_client_do_low_background` do. Wraps
+        `gearman_client_add_task_background` and `gearman_client_run_tasks`.
+        """
+        doing = f"Client.do_background({function!r})"
+        task = self._task(doing, Kind.BACKGROUND, function, workload, unique, priority)
+        task._watched = True
+        self._run_one(task, timeout, doing)
+        if task._handle is None:
+            task.result  # noqa: B018  raises why there is none
+            raise GearmanError("the job server gave no handle", doing=doing)
+        return task._handle
+
+    def job_status(self, handle: str | bytes, *, timeout: Timeout = ...) -> JobStatus:
+        """Ask how a job stands.
+
+        Args:
+            handle: what `do_background` returned. A plain `str` is asked of every
+                server in order until one knows it.
+            timeout: as for `do`.
+
+        Returns:
+            Its status; `known` is False when it has finished or never existed.
+
+        Raises:
+            GearmanTimeoutError, CouldNotConnectError, ConnectionLostError: as for `do`.
+
+        Wraps `gearman_client_add_task_status`, as `gearman_client_job_status` does.
+        """
+        doing = f"Client.job_status({handle!r})"
+        task = self._question(doing, handle)
+        self._run_one(task, timeout, doing)
+        task.result  # noqa: B018  raises why there is no answer
+        return task._status()
+
+    def unique_status(
+        self, unique: str | bytes, *, timeout: Timeout = ...
+    ) -> JobStatus:
+        """Ask how a job stands by the unique it was submitted with.
+
+        Every server is asked in order until one knows it. The question goes over a
+        connection of its own: the C call breaks the one it is made on.
+
+        Args:
+            unique: what was given as `unique=`.
+            timeout: as for `do`.
+
+        Returns:
+            Its status, with the number of clients that wait for it.
+
+        Raises:
+            GearmanTimeoutError, CouldNotConnectError, ConnectionLostError: as for `do`.
+
+        Does what `gearman_client_unique_status` does.
+        """
+        doing = f"Client.unique_status({unique!r})"
+        task = Task(self, doing, b"", _convert.unique(unique, doing))
+        task._kind = Kind.STATUS_BY_UNIQUE
+        task._asked = task._unique
+        task._ask = self.servers
+        self._run_one(task, timeout, doing)
+        task.result  # noqa: B018  raises why there is no answer
+        return task._status()
+
+    # -- the connection ---------------------------------------------------------------
+
+    def echo(self, workload: BytesLike, *, timeout: Timeout = ...) -> None:
+        """Send bytes to the job server and check that it sends them back.
+
+        Args:
+            workload: at least one byte.
+            timeout: as for `do`.
+
+        Raises:
+            InvalidArgumentError: the workload is empty.
+            GearmanTimeoutError, CouldNotConnectError, ConnectionLostError: as for `do`.
+            ProtocolError: something else came back.
+
+        Does what `gearman_client_echo` does, on the connection that jobs use.
+        """
+        doing = "Client.echo()"
+        payload = bytes(_convert.workload(workload, doing))
+        if not payload:
+            raise InvalidArgumentError("the workload is empty", doing=doing)
+        self._exchange(doing, timeout, "echo", payload)
+
+    def set_server_option(self, name: str, *, timeout: Timeout = ...) -> None:
+        """Ask the job server for an option of the connection, such as "exceptions".
+
+        It is asked again of every later connection.
+
+        Raises:
+            ServerError: the job server does not know the option.
+
+        Does what `gearman_client_set_server_option` does.
+        """
+        doing = f"Client.set_server_option({name!r})"
+        option = _convert.option_name(name, doing)
+        self._exchange(doing, timeout, "request_option", option)
+        if option not in self._config.server_options:
+            self._config.server_options.append(option)

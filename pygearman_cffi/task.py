@@ -1,0 +1,347 @@
+"""A job that a client has submitted, or a question about one.
+
+A task is plain Python: it is filled while callbacks run and stays readable for ever.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from enum import Enum
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from . import _convert, _library
+from ._convert import Address, BytesLike
+from ._library import CData
+from .enums import Priority, ReturnCode, TaskState
+from .errors import (
+    GearmanError,
+    NotFinishedError,
+    WorkError,
+    WorkExceptionError,
+    WorkFailError,
+    error_for,
+)
+from .status import JobHandle, JobStatus
+
+if TYPE_CHECKING:
+    from ._submit import Submitter
+
+__all__ = ["Kind", "Task", "TaskFunction", "fresh_unique"]
+
+TaskFunction = Callable[["Task"], object]
+
+
+class Kind(Enum):
+    """What a task is for; `asks` is True for a question about a job."""
+
+    FOREGROUND = ("foreground", False)
+    BACKGROUND = ("background", False)
+    STATUS = ("status", True)
+    STATUS_BY_UNIQUE = ("status by unique", True)
+    NUDGE = ("nudge", True)
+
+    def __init__(self, word: str, asks: bool) -> None:
+        self.word = word
+        self.asks = asks
+
+
+_FOREGROUND, _BACKGROUND = Kind.FOREGROUND, Kind.BACKGROUND
+_DONE, _ABANDONED = TaskState.DONE, TaskState.ABANDONED
+
+# Own uniques save the library three system calls a job. A forked child must not go
+# on with its parent's, or each would receive the other's answers.
+_prefix = ""
+_count = count(1)
+
+
+def _renew_prefix() -> None:
+    global _prefix, _count
+    _prefix = f"{os.urandom(12).hex()}-"
+    _count = count(1)
+
+
+_renew_prefix()
+os.register_at_fork(after_in_child=_renew_prefix)
+
+
+def fresh_unique() -> bytes:
+    """Return a unique that no other job has."""
+    return f"{_prefix}{next(_count):x}".encode("ascii")
+
+
+class Task:
+    """A job that a client has submitted; made by the client, never by its user.
+
+    Readable at any time, also after `Client.run_tasks` and after `Client.close`.
+    """
+
+    context: Any = None
+    """Whatever was given as `context=`; the package never looks at it."""
+    state: TaskState = TaskState.WAITING
+    """How far it has come."""
+    return_code: ReturnCode = ReturnCode.UNKNOWN_STATE
+    """How it ended; UNKNOWN_STATE until then."""
+    data: bytes = b""
+    """The payload of the packet being delivered, afterwards of the last one."""
+    exception: bytes | None = None
+    """What the worker sent as an exception, or None."""
+    numerator: int = 0
+    """How many parts are done, as the worker or the job server last said."""
+    denominator: int = 0
+    """Of how many parts."""
+    client_count: int | None = None
+    """How many clients wait for the job; None where it was not asked."""
+
+    # What only some tasks need has its default here: a `do` makes a task per call.
+    _kind: Kind = _FOREGROUND
+    _priority: Priority = Priority.NORMAL
+    _unique_given: bool = False
+    _watched: bool = False
+    """Somebody may look at it before it ends: its handle is taken when it comes."""
+    _key: tuple[bytes, bytes] | None = None
+    """What may not be in flight twice; None where it cannot happen."""
+    _pointer: CData = None
+    _ended: bool = False
+    _known: bool = False
+    _running: bool = False
+    _chunks: list[bytes] | None = None
+    _warnings: list[bytes] | None = None
+    _final: bytes = b""
+    _handle: JobHandle | None = None
+    _server: Address | None = None
+    _error: GearmanError | None = None
+    _order: int = 0
+    _asked: bytes = b""
+    """The handle or unique of the job that a question is about."""
+    _ask: tuple[Address, ...] = ()
+    """The servers that a question still goes to, one after the other."""
+    _on_created: TaskFunction | None = None
+    _on_data: TaskFunction | None = None
+    _on_warning: TaskFunction | None = None
+    _on_status: TaskFunction | None = None
+    _on_complete: TaskFunction | None = None
+    _on_exception: TaskFunction | None = None
+    _on_fail: TaskFunction | None = None
+
+    def __init__(
+        self,
+        client: Submitter | None,
+        doing: str,
+        function: bytes,
+        unique: bytes,
+        workload: BytesLike = b"",
+    ) -> None:
+        self._client = client
+        self._doing = doing
+        self._function = function
+        self._unique = unique
+        self._workload = workload
+
+    def __repr__(self) -> str:
+        return f"<Task {self.function_name!r} {self.state.value}>"
+
+    # -- what it is -----------------------------------------------------------------
+
+    @property
+    def function_name(self) -> str:
+        """The function's name, without the client's namespace; "" for a question."""
+        return self._function.decode("utf-8", "surrogateescape")
+
+    @property
+    def unique(self) -> str:
+        """The unique that was given, or else the one that was made for it."""
+        return self._unique.decode("utf-8", "surrogateescape")
+
+    @property
+    def job_handle(self) -> JobHandle | None:
+        """The handle that the job server gave, None while it is not known."""
+        return self._handle
+
+    # -- how it stands --------------------------------------------------------------
+
+    @property
+    def is_finished(self) -> bool:
+        """True when it is DONE: its last packet was received."""
+        return self.state is _DONE
+
+    @property
+    def is_known(self) -> bool:
+        """True while the job server knows the job, as far as was heard."""
+        return self._known
+
+    @property
+    def is_running(self) -> bool:
+        """True while a worker runs the job, as far as was heard."""
+        return self._running
+
+    @property
+    def warnings(self) -> tuple[bytes, ...]:
+        """The warnings that the worker sent, in order."""
+        return tuple(self._warnings or ())
+
+    @property
+    def error(self) -> GearmanError | None:
+        """Why there is no result, None while there is no reason."""
+        if self._error is None and self.state is _DONE:
+            self._error = self._work_error()
+        return self._error
+
+    @property
+    def result(self) -> bytes:
+        """The chunks and the final payload, joined.
+
+        Raises:
+            NotFinishedError: it is not DONE yet.
+            WorkError: the job failed or ended in an exception.
+            GearmanError: `error`, where it was refused or abandoned.
+        """
+        if self.return_code is ReturnCode.SUCCESS:
+            if self._chunks is None:
+                return self._final
+            self._chunks = [b"".join([*self._chunks, self._final])]
+            self._final = b""
+            return self._chunks[0]
+        error = self.error
+        if error is not None:
+            # The same exception may be raised again: not with a longer traceback.
+            raise error.with_traceback(None)
+        raise NotFinishedError(
+            f"the task is {self.state.value}; call run_tasks() first", doing=self._doing
+        )
+
+    def _status(self) -> JobStatus:
+        return JobStatus(
+            known=self._known,
+            running=self._running,
+            numerator=self.numerator,
+            denominator=self.denominator,
+            client_count=self.client_count,
+        )
+
+    def _work_error(self) -> GearmanError | None:
+        if self.return_code is ReturnCode.WORK_FAIL:
+            cls: type[WorkError] = WorkFailError
+            told = "the worker reported failure"
+            if self._warnings:
+                told += f", after the warning {_shown(self._warnings[-1])}"
+        elif self.return_code is ReturnCode.WORK_EXCEPTION:
+            cls = WorkExceptionError
+            told = f"the worker sent the exception {_shown(self.exception or b'')}"
+        else:
+            return None
+        error = cls(
+            f"{told} ({self.return_code.name}). See the worker's log",
+            doing=self._doing,
+            function_name=self.function_name,
+            unique=self.unique,
+            job_handle=self._handle,
+            warnings=self.warnings,
+        )
+        if isinstance(error, WorkExceptionError):
+            error.payload = self.exception or b""
+        return error
+
+    # -- filled by the session and its callbacks ---------------------------------------
+
+    def _sent(self, pointer: CData, server: Address) -> None:
+        self._pointer = pointer
+        self._server = server
+        self.state = TaskState.SENT
+
+    def _unsent(self) -> None:
+        """Certainly no byte of it left: it may be sent again."""
+        self._pointer = None
+        self.state = TaskState.WAITING
+
+    def _take_handle(self) -> None:
+        """Read the handle from C; only for the thread that runs the session."""
+        pointer = self._pointer
+        if pointer is not None and not self._ended and not self._kind.asks:
+            handle = _convert.text(_library.load().gearman_task_job_handle(pointer))
+            if handle:
+                self._handle = JobHandle(handle, self._server)
+
+    def _accepted(self, handle: str) -> None:
+        self._handle = JobHandle(handle, self._server)
+        self._known = True
+        if self._kind is _BACKGROUND:
+            self._finish(ReturnCode.SUCCESS, b"")
+        else:
+            self.state = TaskState.CREATED
+
+    def _add_data(self, data: bytes) -> None:
+        self._running = True
+        self.data = data
+        if self._chunks is None:
+            self._chunks = []
+        self._chunks.append(data)
+
+    def _add_warning(self, data: bytes) -> None:
+        self._running = True
+        self.data = data
+        if self._warnings is None:
+            self._warnings = []
+        self._warnings.append(data)
+
+    def _set_status(self, numerator: int, denominator: int) -> None:
+        self._running = True
+        self.numerator = numerator
+        self.denominator = denominator
+
+    def _answer(self, known: bool, running: bool, client_count: int) -> bool:
+        """Take a server's answer; False when the next server must be asked."""
+        self._known = known
+        self._running = running
+        if self._kind is Kind.STATUS_BY_UNIQUE:
+            self.client_count = client_count
+        self._ask = self._ask[1:]
+        if not known and self._ask:
+            self._unsent()
+            return False
+        self._finish(ReturnCode.SUCCESS, b"")
+        return True
+
+    def _finish(self, code: ReturnCode, data: bytes) -> None:
+        self.data = data
+        if not self._kind.asks:
+            self._known = self._kind is _BACKGROUND
+            self._running = False
+        if code is ReturnCode.SUCCESS:
+            self._final = data
+        elif code is ReturnCode.WORK_EXCEPTION:
+            self.exception = data
+        self.return_code = code
+        self._workload = b""
+        self.state = _DONE
+        self._ended = True
+        self._pointer = None
+
+    def _refused(self, code: ReturnCode, detail: str) -> None:
+        self._error = error_for(code, doing=self._doing, detail=detail)
+        self._finish(code, b"")
+
+    def _abandon(self, code: ReturnCode, what: str) -> None:
+        """Give up while the outcome is unknown; says what is known."""
+        self._take_handle()
+        if self._kind.asks:
+            known = "nothing was changed by asking"
+        elif self._handle:
+            known = f"the job is {self._handle} and may still run"
+        else:
+            known = "it was being sent; whether the job runs is not known"
+        self._error = error_for(
+            code, doing=self._doing, detail=f"{what}: {known}", hint=""
+        )
+        self._workload = b""
+        self._running = False
+        self.state = _ABANDONED
+        self._ended = True
+        self._pointer = None
+
+
+def _shown(payload: bytes) -> str:
+    """Return the beginning of a payload as readable text."""
+    text = payload[:200].decode("utf-8", "backslashreplace")
+    return repr(text + "..." if len(payload) > 200 else text)
