@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Have a worker reverse a text.
+
+Shows the shortest client, and how to follow a job while it runs. The twin of
+reverse_client.php from the PHP manual. PHP's loop over GEARMAN_WORK_DATA and
+GEARMAN_WORK_STATUS never runs more than once, as the library's do() runs to the end;
+callbacks do what that loop was meant to.
+
+    python reverse_client.py "Hello!"
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from pygearman_cffi import Client, GearmanError, Task
+
+
+def show_data(task: Task) -> None:
+    """Print a piece of the result that the worker sent ahead."""
+    print(f"Data: {task.data.decode(errors='replace')}", flush=True)
+
+
+def show_status(task: Task) -> None:
+    """Print how far the worker is."""
+    print(f"Status: {task.numerator}/{task.denominator} complete", flush=True)
+
+
+def main() -> int:
+    """Run the program and return its exit status."""
+    parser = argparse.ArgumentParser(description="Have a worker reverse a text.")
+    parser.add_argument("--host", default="localhost")
+    parser.add_argument("--port", type=int, default=4730)
+    parser.add_argument(
+        "--status", action="store_true", help="print the worker's progress, too"
+    )
+    parser.add_argument("text", nargs="?", default="Hello!")
+    args = parser.parse_args()
+
+    print("Starting", flush=True)
+    with Client([(args.host, args.port)]) as client:
+        print("Sending job", flush=True)
+        try:
+            result = client.do(
+                "reverse",
+                os.fsencode(args.text),
+                on_data=show_data if args.status else None,
+                on_status=show_status if args.status else None,
+            )
+        except GearmanError as error:
+            print(f"RET: {error}", flush=True)
+            return 1
+    print(f"Success: {result.decode(errors='replace')}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except GearmanError as error:  # a port that is none, no libgearman, ...
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
