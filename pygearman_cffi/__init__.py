@@ -49,8 +49,10 @@ from .errors import (
     WorkExceptionError,
     WorkFailError,
 )
+from .job import Job, JobException, JobFail, RetryJob, StopWorker
 from .status import JobHandle, JobStatus
 from .task import Task
+from .worker import Worker
 
 if TYPE_CHECKING:
     from ._libgearman import Lib
@@ -75,6 +77,9 @@ __all__ = [
     "GearmanError",
     "GearmanTimeoutError",
     "InvalidArgumentError",
+    "Job",
+    "JobException",
+    "JobFail",
     "JobHandle",
     "JobStatus",
     "LibraryNotFoundError",
@@ -84,8 +89,10 @@ __all__ = [
     "OutOfMemoryError",
     "Priority",
     "ProtocolError",
+    "RetryJob",
     "ReturnCode",
     "ServerError",
+    "StopWorker",
     "Task",
     "TaskState",
     "UnsupportedError",
@@ -93,6 +100,7 @@ __all__ = [
     "WorkError",
     "WorkExceptionError",
     "WorkFailError",
+    "Worker",
     "WorkerOption",
     "__version__",
     "features",

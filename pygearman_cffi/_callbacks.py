@@ -24,9 +24,10 @@ from . import _library
 from ._convert import text
 from ._library import CData, ffi
 from .enums import ReturnCode, Verbose
-from .errors import OutOfMemoryError
+from .errors import GearmanError, OutOfMemoryError
 
 if TYPE_CHECKING:
+    from ._service import Service
     from .task import Task
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "TaskFrame",
     "call_parking",
     "current",
+    "function_trampoline",
     "log_trampoline",
     "park_escaped",
     "task_trampoline",
@@ -44,6 +46,7 @@ __all__ = [
 # Plain integers: an enum member would be converted at every callback.
 _SUCCESS = int(ReturnCode.SUCCESS)
 _PAUSE = int(ReturnCode.PAUSE)
+_FATAL = int(ReturnCode.FATAL)
 
 _HARDENED = (
     "this system refuses the executable memory that cffi needs for callbacks: "
@@ -82,6 +85,8 @@ def call_parking(frame: Frame, fn: Callable[[Any], object], argument: object) ->
     try:
         fn(argument)
     except Exception as error:
+        if isinstance(error, GearmanError):
+            error._theirs = True
         frame.park(error, fatal=False)
 
 
@@ -314,5 +319,38 @@ def task_trampoline(name: str) -> CData:
         "int(uintptr_t)",
         lambda: _make_event(_EVENTS[name]),
         error=_PAUSE,
+        onerror=park_escaped,
+    )
+
+
+# -- what happens to a job --------------------------------------------------------
+
+
+def _make_function() -> Callable[[CData, int], int]:
+    # A `gearman_function_fn`, called with the job and the context of the function.
+    def function(pointer: CData, number: int) -> int:
+        frame: Service = current.frame
+        try:
+            job, fn = frame.begin(pointer, number)
+            try:
+                result = fn(job)
+            except Exception as error:
+                return frame.fail(job, error)
+            return frame.complete(job, result)
+        except BaseException as error:
+            # KeyboardInterrupt and its like: somebody else must do the job.
+            frame.park(error, fatal=True)
+            return frame.give_back()
+
+    return function
+
+
+def function_trampoline() -> CData:
+    """Return the `gearman_function_fn` whose context is the number of a function."""
+    return trampoline(
+        "function",
+        "int(gearman_job_st *, uintptr_t)",
+        _make_function,
+        error=_FATAL,
         onerror=park_escaped,
     )

@@ -82,11 +82,13 @@ class Configured(Handle, Generic[_O]):
     ) -> None:
         doing = f"{type(self).__name__}()"
         default = servers is None
+        reading = doing
         if servers is None:
             servers = os.environ.get("GEARMAN_SERVERS") or "localhost"
+            reading = f"{doing} with $GEARMAN_SERVERS"
         self._config = Config(
             options=self._check_options(options, doing),
-            servers=_convert.addresses(servers, doing),
+            servers=_convert.addresses(servers, reading),
             servers_are_default=default,
             timeout=_convert.seconds(timeout, "timeout", doing),
             connect_timeout=_convert.seconds(connect_timeout, "connect_timeout", doing),

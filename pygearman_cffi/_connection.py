@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import select
+import sys
 import time
 from collections.abc import Callable
 from itertools import count
@@ -20,7 +21,14 @@ from ._convert import Address
 from ._handle import generation
 from ._library import CData, ffi
 from .enums import ClientOption, ReturnCode
-from .errors import CouldNotConnectError, GearmanTimeoutError, ServerError, error_for
+from .errors import (
+    ConnectionLostError,
+    CouldNotConnectError,
+    GearmanTimeoutError,
+    ProtocolError,
+    ServerError,
+    error_for,
+)
 from .task import Kind, Task
 
 if TYPE_CHECKING:
@@ -71,6 +79,7 @@ class Connection(TaskFrame):
         self.overdue = False
         self.released: list[tuple[bytes, bytes]] = []
         self.again: list[Task] = []
+        self.broken = False
         self.tainted = False
         """Something still sits in C: finish what is in flight, then replace it."""
         self._config = config
@@ -97,8 +106,13 @@ class Connection(TaskFrame):
         own = deadline is not None and (until is None or deadline <= until)
         opened = False
         try:
-            self._create(reached)
-            self._connect(reached, deadline if own else until)
+            for blind in (False, False, True):
+                self._create(reached)
+                if self._connect(reached, deadline if own else until, blind):
+                    break
+                # It was the socket of another thread's C: nothing of it is ours.
+                self._descriptor = None
+                self._free(reset=False)
             opened = True
         except GearmanTimeoutError:
             if own:
@@ -107,9 +121,12 @@ class Connection(TaskFrame):
                 f"no answer within connect_timeout, {limit} s"
             ) from None
         except Broken as reason:
+            self.raise_parked()  # it may have been an interrupt that broke it
             raise CouldNotConnectError(
                 f"{reason.detail} ({reason.code.name})", detail=reason.detail
             ) from None
+        except (ConnectionLostError, ProtocolError) as reason:
+            raise CouldNotConnectError(str(reason)) from None
         finally:
             if not opened:
                 self.live = {}
@@ -153,12 +170,19 @@ class Connection(TaskFrame):
             )
         getattr(self._lib, f"gearman_client_set_{name}_fn")(self._pointer, function)
 
-    def _connect(self, reached: _sockets.Reached, deadline: float | None) -> None:
+    def _connect(
+        self, reached: _sockets.Reached, deadline: float | None, blind: bool
+    ) -> bool:
+        """Make C connect; False when the socket that was found is not C's."""
         # A question about no job makes C connect while nothing is at stake.
         nudge = self._ask_nothing()
         with _sockets.connecting:
             code = self._run()
-            self._descriptor = _sockets.Descriptor.find(reached)
+            if not blind:
+                self._descriptor = _sockets.Descriptor.find(reached)
+        self._poll = select.poll()
+        self._writing = False
+        sure = self._descriptor is None
         if self._descriptor is None:
             self._lib.gearman_client_set_timeout(self._pointer, _SLICE)
         else:
@@ -170,10 +194,12 @@ class Connection(TaskFrame):
                 raise GearmanTimeoutError("the time is up")
             self._watch(self._sending(nudge))
             self.wait(deadline)
+            if self._descriptor is not None and not sure:
+                sure = self._descriptor.shows(nudge._asked)
             code = self._run()
+        if not sure:
+            return False
         self._watch(False)
-        if self._descriptor is not None:
-            self._descriptor.linger(reset=False)
         names = [b"exceptions"] if self._config.exceptions else []
         for name in (*names, *self._config.server_options):
             try:
@@ -181,11 +207,18 @@ class Connection(TaskFrame):
             except ServerError:  # an older server: jobs work all the same
                 pass
         self._used = time.monotonic()
+        return True
 
     def close(self) -> None:
         """Free the C client; quietly when nothing is in flight, else with a reset."""
+        self.tainted = True
         self._free(reset=bool(self.live))
         self.live = {}
+
+    def __del__(self) -> None:
+        # Nobody took it: an interrupt came between opening and keeping it.
+        if self._pointer is not None and not sys.is_finalizing():
+            self.close()
 
     def _free(self, *, reset: bool) -> None:
         pointer, self._pointer = self._pointer, None
@@ -237,6 +270,7 @@ class Connection(TaskFrame):
         finally:
             current.frame = frame
         if code == _NO_ACTIVE_FDS and self.live:
+            self.broken = True
             raise Broken(
                 ReturnCode.LOST_CONNECTION, "the library has lost its connection"
             )
@@ -315,6 +349,16 @@ class Connection(TaskFrame):
             deadline,
         )
 
+    def cancel_job(self, handle: bytes, deadline: float | None) -> None:
+        """Ask the job server to drop a job."""
+        if self._descriptor is not None:
+            self._descriptor.cancel_job(handle, deadline)
+            return
+        buffer = ffi.new("char[64]", handle)
+        self._slices(
+            lambda: self._lib.gearman_client_cancel_job(self._pointer, buffer), deadline
+        )
+
     def _slices(self, call: Callable[[], int], deadline: float | None) -> None:
         """Repeat a blocking call until it ends; the same call goes on where it was."""
         while (code := call()) == _TIMEOUT:
@@ -326,4 +370,5 @@ class Connection(TaskFrame):
             raise error_for(ReturnCode(code), doing="", detail=self._told())
 
     def _told(self) -> str:
-        return _convert.text(self._lib.gearman_client_error(self._pointer))
+        told = _convert.text(self._lib.gearman_client_error(self._pointer))
+        return told.partition(" -> libgearman/")[0]  # its source line helps nobody

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TypeAlias
 
 from . import _library
@@ -22,6 +23,7 @@ __all__ = [
     "addresses",
     "buffer",
     "check",
+    "epoch",
     "function_name",
     "handle",
     "identifier",
@@ -181,19 +183,42 @@ def seconds(value: float | None, what: str, doing: str) -> float | None:
             f"{what} is a number of seconds or None, not {type(value).__name__}",
             doing=doing,
         )
-    if math.isnan(value) or value <= 0:
+    if not value > 0:  # also where it is NaN
         raise InvalidArgumentError(
             f"{what} is {value!r}; it must be greater than 0, or None for no limit",
             doing=doing,
         )
-    return None if math.isinf(value) else float(value)
+    # float() cannot take every int.
+    return None if value > 1e300 else float(value)
+
+
+def epoch(value: datetime | float, doing: str) -> int:
+    """Return a point in time as whole seconds since 1970, never before it."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None or value.utcoffset() is None:
+            raise InvalidArgumentError(
+                "at= has no time zone: use datetime.now(timezone.utc) + timedelta(...)",
+                doing=doing,
+            )
+        value = value.timestamp()
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentTypeError(
+            "at= is a datetime with a time zone or seconds since 1970, not "
+            f"{type(value).__name__}",
+            doing=doing,
+        )
+    if not 0 <= value < 2**31:
+        raise InvalidArgumentError(
+            f"at= is {value!r}; it must be seconds from 1970 to 2038", doing=doing
+        )
+    return math.ceil(value)
 
 
 def milliseconds(value: float | None) -> int:
     """Return a time in C's unit: -1 for no limit, never 0, which C misreads."""
     if value is None:
         return -1
-    return min(max(1, math.ceil(value * 1000)), 2**31 - 1)
+    return math.ceil(min(max(1.0, value * 1000), 2**31 - 1))
 
 
 def address(host: str, port: int, doing: str) -> Address:
@@ -207,13 +232,22 @@ def address(host: str, port: int, doing: str) -> Address:
             f"a port is int, not {type(port).__name__}", doing=doing
         )
     name = host.strip() or "localhost"
-    if len(name) > _MAX_HOST or any(c.isspace() or c in "\0,[]" for c in name):
+    bad = any(c.isspace() or c in "\0,[]" for c in name)
+    if bad or len(name) > _MAX_HOST or (":" in name and not _is_ipv6(name)):
         raise InvalidArgumentError(f"{host!r} is not a host name", doing=doing)
     if not 1 <= port <= 65535:
         raise InvalidArgumentError(
             f"{port} is not a port; it must be 1 to 65535", doing=doing
         )
     return name, port
+
+
+def _is_ipv6(name: str) -> bool:
+    """Tell an IPv6 literal from a host with a port, which stands elsewhere."""
+    literal, _, _ = name.partition("%")
+    return set(literal) <= set("0123456789abcdefABCDEF:.") and (
+        "::" in literal or literal.count(":") in {6, 7}
+    )
 
 
 def _parse(entry: str, doing: str) -> Address:

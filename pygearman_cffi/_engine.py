@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 
-from . import _library, _sockets
+from . import _library
 from ._config import Config
 from ._convert import Address
 from ._lanes import Lanes, wait_for_any
+from ._questions import Questions
 from ._session import Broken, Session
 from .enums import ClientOption, ReturnCode, TaskState
 from .errors import (
@@ -22,6 +24,8 @@ from .errors import (
     CouldNotConnectError,
     GearmanError,
     GearmanTimeoutError,
+    ProtocolError,
+    ServerError,
 )
 from .task import Kind, Task
 
@@ -36,21 +40,29 @@ class Engine:
 
     def __init__(self, config: Config[ClientOption]) -> None:
         self._config = config
-        self.waiting: deque[Task] = deque()
+        self.queue: deque[Task] = deque()
+        """The tasks of `add_task`, until a run takes them."""
+        self._waiting = self.queue
+        self._hand: list[Task] = []
+        """Taken out of the queue, and not yet given to a session."""
         self._held: dict[tuple[bytes, bytes], deque[Task]] = {}
         self._keys: set[tuple[bytes, bytes]] = set()
         self.lanes = Lanes(config)
+        self._questions = Questions(config, self.lanes)
         self._failure: BaseException | None = None
         self._lost: list[tuple[int, Address, str]] = []
         self._why = (ReturnCode.LOST_CONNECTION, "")
+        self._clean = True
         self.window = WINDOW
+        self.tells_lost = True
+        """Raise what was lost at the end of a run."""
 
     # -- state ------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
         """True when no task waits or is in flight."""
-        return not (self.waiting or self._held or self.lanes.active)
+        return not (self._skip() or self._held or self.lanes.active)
 
     def close(self) -> None:
         """Free every session; tasks in flight are abandoned first."""
@@ -60,66 +72,78 @@ class Engine:
     # -- feeding ----------------------------------------------------------------------
     #
     # An interrupt can strike between any two lines. So nothing is taken out of a queue
-    # before it is in its next place, and a task met twice is told by its state.
+    # before it is in its next place: `_abandon_all` may find a task in two, never none.
 
     def _feed(self, deadline: float | None) -> bool:
         """Give waiting tasks to sessions that have room; tell whether any was given."""
         given = False
-        while self._skip():
-            task = self.waiting[0]
-            if task._kind is Kind.STATUS_BY_UNIQUE:
-                self._ask_unique(task, deadline)
+        while self._failure is None and self._skip():
+            task = self._waiting[0]
+            if task._kind.asks and not self._questions.choose(task, deadline):
                 continue
-            session = self._place(task, deadline)
+            try:
+                if task._kind is Kind.STATUS_BY_UNIQUE:
+                    self._failure = self._questions.ask(task, deadline)
+                    continue
+                session = self._place(task, deadline)
+            except (CouldNotConnectError, ServerError, ProtocolError) as reason:
+                if not task._kind.asks:
+                    raise
+                self._questions.unanswered[task._ask[0]] = reason
+                continue
             if session is None:
                 break
-            block = self._block(session, task)
-            session.give(block)
+            self._take(session, task)
+            session.give(self._hand)
+            self._hand = []
             self._release(session)
             given = True
         return given
 
     def _skip(self) -> bool:
         """Bring a task to the head that may be sent; False when there is none."""
-        while self.waiting:
-            task = self.waiting[0]
+        while self._waiting:
+            task = self._waiting[0]
             if task.state is TaskState.WAITING:
                 if task._key not in self._keys:
                     return True
                 # Its twin is in flight: C would give both the same answer, twice.
                 self._held.setdefault(task._key, deque()).append(task)
-            self.waiting.popleft()
+            self._waiting.popleft()
         return False
 
-    def _block(self, session: Session, first: Task) -> list[Task]:
+    def _take(self, session: Session, first: Task) -> None:
         """Take as many tasks as the session has room for, in order."""
-        block: list[Task] = []
         room = self._room(session, first)
-        while len(block) < room and self._skip():
-            task = self.waiting[0]
+        while len(self._hand) < room and self._skip():
+            task = self._waiting[0]
             if task._kind is not first._kind or task._ask[:1] != first._ask[:1]:
                 break
-            block.append(task)
             if task._key is not None:
                 self._keys.add(task._key)
-            self.waiting.popleft()
-        return block
+            self._hand.append(task)
+            self._waiting.popleft()
 
     def _room(self, session: Session, task: Task) -> int:
         if session.tainted or session.sending:
             return 0
+        if task._kind is Kind.EPOCH:
+            return 0 if session.live else 1
         if _library.features().loose_replies:
             # Any reply may go to a task without a handle: a foreground job is alone.
             if any(other._kind is Kind.FOREGROUND for other in session.live.values()):
                 return 0
             if task._kind is Kind.FOREGROUND:
                 return 0 if session.live else 1
-        return self.window - len(session.live)
+        # C's list is gone through for every new block: few large ones are cheaper.
+        room = self.window - len(session.live)
+        return room if room >= self.window // 4 else 0
 
     def _place(self, task: Task, deadline: float | None) -> Session | None:
         """Return a session that has room for a task, or None to wait for one."""
-        if task._kind is Kind.STATUS:
-            session = self.lanes.asker(task._ask[0], deadline)
+        if task._kind is Kind.STATUS or task._kind is Kind.EPOCH:
+            server = task._ask[0] if task._ask else None
+            session = self.lanes.aside(server, deadline)
             return session if self._room(session, task) > 0 else None
         session = self.lanes.first(deadline)
         if self._room(session, task) > 0:
@@ -128,32 +152,29 @@ class Engine:
             return None
         return self.lanes.spare(deadline)
 
-    def _ask_unique(self, task: Task, deadline: float | None) -> None:
-        server = task._ask[0]
-        known, running, numerator, denominator, clients = _sockets.unique_status(
-            server, task._asked, self._config.connect_timeout, deadline
-        )
-        task._set_status(numerator, denominator)
-        if task._answer(known, running, clients) and task._on_status is not None:
-            task._on_status(task)
-
     def _release(self, session: Session) -> None:
         """Let the twins of tasks that have ended take their place in front."""
         for key in session.released:
             self._keys.discard(key)
             twins = self._held.get(key)
             if twins:
-                self.waiting.appendleft(twins[0])
+                self._waiting.appendleft(twins[0])
                 twins.popleft()
                 if not twins:
                     del self._held[key]
         session.released.clear()
-        self.waiting.extendleft(reversed(session.again))
+        self._waiting.extendleft(reversed(session.again))
         session.again.clear()
 
     # -- running ----------------------------------------------------------------------
 
-    def run(self, deadline: float | None, *, once: bool = False) -> bool:
+    def run(
+        self,
+        deadline: float | None,
+        *,
+        once: bool = False,
+        until: Callable[[], bool] | None = None,
+    ) -> bool:
         """Run what waits; True when nothing is left.
 
         An ordinary exception of a callback stops the feeding: what is in flight
@@ -162,15 +183,19 @@ class Engine:
         Args:
             deadline: when to give up, by `time.monotonic()`.
             once: do what can be done without waiting, and return.
+            until: return, with tasks in flight, as soon as it is true.
 
         Raises:
             GearmanTimeoutError: the deadline passed.
             ConnectionLostError: tasks were lost; they say so themselves.
         """
+        if not self._clean:  # the last run was interrupted while it cleaned up
+            self._abandon_all(*self._why)
         self._failure = None
+        self._questions.unanswered.clear()
         self._lost.clear()
-        clean = False
         self._why = (ReturnCode.LOST_CONNECTION, "the run was interrupted")
+        self._clean = False
         try:
             turned = once
             while True:
@@ -179,48 +204,56 @@ class Engine:
                 if not active:
                     break
                 if turned and not fed and not once:
-                    self._wait(active, deadline)
+                    self.wait(active, deadline)
                 for session in active:
-                    self._turn(session, deadline)
+                    self._turn(session, None if once else deadline)
                 turned = True
-                if once:
+                if once or (until is not None and until()):
                     break
                 if deadline is not None and time.monotonic() >= deadline:
                     self._check_time(deadline)
-            clean = True
+            self._clean = True
         finally:
-            if not clean:
+            if not self._clean:
                 self._abandon_all(*self._why)
+                self._clean = True
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        if self._lost:
+        if self._lost and self.tells_lost:
             raise self._lost_error()
         return self.idle
 
     def run_one(self, task: Task, deadline: float | None) -> None:
         """Run one task now, whatever else waits."""
-        waiting, self.waiting = self.waiting, deque((task,))
+        self._waiting = deque((task,))
         try:
             self.run(deadline)
         finally:
-            self.waiting = waiting
+            self._waiting = self.queue
 
     def _feed_or_fail(self, deadline: float | None) -> bool:
         try:
             return self._feed(deadline)
         except GearmanTimeoutError:
+            self._why = (ReturnCode.TIMEOUT, "the time was up")
             raise
         except GearmanError as reason:
             # Nothing more can be sent, but what is in flight may still finish.
             self._failure = reason
             return False
 
-    def _wait(self, sessions: list[Session], deadline: float | None) -> None:
-        if len(sessions) == 1:
-            sessions[0].wait(deadline)
-        else:
-            wait_for_any(sessions, deadline)
+    def wait(self, sessions: list[Session], deadline: float | None) -> bool:
+        """Wait for any of them, a second at most; tell whether something happened."""
+        try:
+            if len(sessions) == 1:
+                return sessions[0].wait(deadline)
+            return wait_for_any(sessions, deadline)
+        except Broken as reason:
+            for session in sessions:
+                if session.broken:
+                    self._broken(session, reason)
+            return True
 
     def _turn(self, session: Session, deadline: float | None) -> None:
         session.deadline = deadline
@@ -244,9 +277,9 @@ class Engine:
         flying = sum(len(session.live) for session in self.lanes.active)
         if flying or self._skip():
             self._why = (ReturnCode.TIMEOUT, "the time was up")
-            raise GearmanTimeoutError(
+            raise self._failure or GearmanTimeoutError(
                 f"the time is up: {flying} in flight were abandoned, "
-                f"{len(self.waiting)} wait unsent"
+                f"{len(self._waiting)} wait unsent"
             )
 
     def _broken(self, session: Session, reason: Broken) -> None:
@@ -263,10 +296,10 @@ class Engine:
                 self._failure = ConnectionLostError(
                     f"{reason.detail}. Nothing was sent", code=code
                 )
-        self.waiting.extendleft(reversed(unsent))
+        self._release(session)
+        self._waiting.extendleft(reversed(unsent))
         if len(unsent) < before:
             self._lost.append((before - len(unsent), session.server, reason.detail))
-        self._release(session)
         self.lanes.drop(session)
 
     def _lost_error(self) -> ConnectionLostError:
@@ -280,8 +313,32 @@ class Engine:
         )
 
     def _abandon_all(self, code: ReturnCode, what: str) -> None:
-        for session in self.lanes.active:
-            unsent = session.abandon(code, what)
-            self.waiting.extendleft(reversed(unsent))
-            self._release(session)
-            self.lanes.drop(session)
+        """Give up what is in flight; when interrupted, do it again from the start."""
+        sessions = self.lanes.all
+        unsent = [
+            task
+            for session in sessions
+            for task in session.abandon(code, what) + session.again
+        ]
+        for task in self._hand:
+            if task._kind is Kind.EPOCH and task.state is TaskState.SENT:
+                task._abandon(code, what)  # C sends it before it gives a pointer
+            elif not task._ended:
+                task._unsent()
+        hand, queued = set(self._hand), set(self._waiting)
+        twins = [task for held in self._held.values() for task in held]
+        back = [task for task in unsent if task not in hand] + self._hand + twins
+        back = [
+            task
+            for task in dict.fromkeys(back)
+            if task.state is TaskState.WAITING and task not in queued
+        ]
+        self._waiting.extendleft(reversed(back))
+        for session in sessions:
+            if session.live:
+                self.lanes.drop(session)
+        # An interrupt can have left more in C than was in flight.
+        self.lanes.taint()
+        self._hand = []
+        self._keys.clear()
+        self._held.clear()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
+import sys
 from threading import get_ident
+from types import FrameType
 from typing import ClassVar
 
 from .errors import BusyError, ClosedError, ForkedError
@@ -32,12 +33,11 @@ class Handle:
 
     # Safe values for an object whose constructor failed half-way.
     _closed: bool = True
-    _user: int | None = None
     _kind: ClassVar[str] = "object"
 
     def __init__(self) -> None:
         self._born = _generation
-        self._lock = threading.Lock()
+        self._holder: dict[int, tuple[int, FrameType]] = {}
         self._closed = False
 
     @property
@@ -68,26 +68,35 @@ class Handle:
         Passes inside a callback: for calls that touch nothing of C.
         """
         self._check_usable(doing)
-        if self._user is not None and self._user != get_ident():
-            raise self._busy(doing)
+        holder = self._holder.get(0)
+        if holder is not None and holder[0] != get_ident():
+            raise self._busy(doing, holder)
 
-    def _begin(self, doing: str) -> None:
-        """Enter the object for one operation; `_end` leaves it."""
+    def _begin(self, doing: str, frames: int = 1) -> None:
+        """Enter the object for one operation; `_end` leaves it.
+
+        Args:
+            doing: the operation, for the message.
+            frames: how far up the stack the function is that calls `_end`.
+        """
         if self._closed or self._born != _generation:
             self._check_usable(doing)
-        if not self._lock.acquire(False):
-            raise self._busy(doing)
-        self._user = get_ident()
+        # One step, as by a lock, but an interrupt never finds it held by nobody.
+        mine = (get_ident(), sys._getframe(frames))
+        holder = self._holder.setdefault(0, mine)
+        if holder is not mine:
+            if not _forsaken(holder):
+                raise self._busy(doing, holder)
+            self._holder[0] = mine
         if self._closed:  # another thread closed it meanwhile
             self._end()
             self._check_usable(doing)
 
     def _end(self) -> None:
-        self._user = None
-        self._lock.release()
+        self._holder.clear()
 
-    def _busy(self, doing: str) -> BusyError:
-        if self._user == get_ident():
+    def _busy(self, doing: str, holder: tuple[int, FrameType]) -> BusyError:
+        if holder[0] == get_ident():
             return BusyError(
                 f"the {self._kind} is in the middle of another call of this thread; "
                 "inside a callback use another one",
@@ -98,3 +107,18 @@ class Handle:
             "per thread",
             doing=doing,
         )
+
+
+def _forsaken(holder: tuple[int, FrameType]) -> bool:
+    """Tell whether a call of this thread has ended without `_end`.
+
+    Ctrl-C can strike between any two lines: also before a `try`, and in a `finally`.
+    """
+    ident, frame = holder
+    if ident != get_ident():
+        return False
+    try:
+        frame.clear()
+    except RuntimeError:  # it still runs: it has called us, or waits in a greenlet
+        return False
+    return True

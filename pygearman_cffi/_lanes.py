@@ -27,30 +27,32 @@ _LANES = 16
 
 
 class Lanes:
-    """The connected sessions of one client: some for jobs, some for questions."""
+    """The connected sessions of one client: some for jobs, some for the rest."""
 
     def __init__(self, config: Config[ClientOption]) -> None:
         self._config = config
         self._jobs: list[Session] = []
-        self._askers: dict[Address, Session] = {}
+        self._asides: dict[Address | None, Session] = {}
         self._down: dict[Address, float] = {}
 
     @property
     def active(self) -> list[Session]:
         """The sessions that have tasks in flight."""
-        if not self._askers and len(self._jobs) == 1:
+        if not self._asides and len(self._jobs) == 1:
             return self._jobs[:] if self._jobs[0].live else []
-        return [session for session in self._all() if session.live]
+        return [session for session in self.all if session.live]
 
-    def _all(self) -> list[Session]:
-        return [*self._jobs, *self._askers.values()]
+    @property
+    def all(self) -> list[Session]:
+        """Every session."""
+        return [*self._jobs, *self._asides.values()]
 
     def close(self) -> None:
         """Free every session."""
-        for session in self._all():
+        for session in self.all:
             session.close()
         self._jobs.clear()
-        self._askers.clear()
+        self._asides.clear()
         self._down.clear()
 
     def drop(self, session: Session) -> None:
@@ -58,14 +60,20 @@ class Lanes:
         session.close()
         if session in self._jobs:
             self._jobs.remove(session)
-        elif self._askers.get(session.server) is session:
-            del self._askers[session.server]
+        else:
+            for key in [key for key, other in self._asides.items() if other is session]:
+                del self._asides[key]
+
+    def taint(self) -> None:
+        """Have every session replaced before its next use."""
+        for session in self.all:
+            session.tainted = True
 
     def penalise(self, server: Address) -> None:
         """Try a server last for a while."""
         self._down[server] = time.monotonic() + _PENALTY
 
-    def _open(self, servers: Iterable[Address], deadline: float | None) -> Session:
+    def open(self, servers: Iterable[Address], deadline: float | None) -> Session:
         """Return a session on the first server that answers.
 
         Raises:
@@ -81,6 +89,7 @@ class Lanes:
             try:
                 session.open(deadline)
             except GearmanTimeoutError as reason:
+                self.penalise(server)
                 reasons.append((server, reason))
                 raise GearmanTimeoutError(
                     f"the time is up while connecting ({_listed(reasons)}). Nothing "
@@ -109,18 +118,23 @@ class Lanes:
             if session.live or session.fresh:
                 return session
             self.drop(session)
-        session = self._open(self._config.servers, deadline)
+        session = self.open(self._config.servers, deadline)
         self._jobs.append(session)
         return session
 
-    def asker(self, server: Address, deadline: float | None) -> Session:
-        """Return a session that only asks one server about jobs."""
-        session = self._askers.get(server)
+    def aside(self, server: Address | None, deadline: float | None) -> Session:
+        """Return a session for what may not mix with jobs in flight.
+
+        For questions about the jobs of a server, since C would take a job's answer for
+        theirs; with None for epoch jobs, which C submits in a way of its own.
+        """
+        session = self._asides.get(server)
         if session is not None and not session.live and not session.fresh:
             self.drop(session)
             session = None
         if session is None:
-            session = self._askers[server] = self._open([server], deadline)
+            servers = self._config.servers if server is None else [server]
+            session = self._asides[server] = self.open(servers, deadline)
         return session
 
     def spare(self, deadline: float | None) -> Session | None:
@@ -131,7 +145,7 @@ class Lanes:
             self.drop(session)
         if len(self._jobs) >= _LANES:
             return None
-        session = self._open(self._config.servers, deadline)
+        session = self.open(self._config.servers, deadline)
         self._jobs.append(session)
         return session
 

@@ -10,10 +10,10 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from . import _library
-from ._callbacks import call_parking
+from ._callbacks import call_parking, current
 from ._config import Config
 from ._connection import Broken, Connection
-from ._convert import Address
+from ._convert import Address, text
 from ._library import ffi
 from .enums import ClientOption, Priority, ReturnCode
 from .task import Kind, Task
@@ -43,6 +43,7 @@ class Session(Connection):
         super().__init__(config, server)
         self._last: Task | None = None
         self._created_set = False
+        self._epochs = False
         self._refusals: list[tuple[ReturnCode, str]] = []
         self._nudges: dict[Task, list[Task]] = {}
 
@@ -74,6 +75,9 @@ class Session(Connection):
             return lib.gearman_client_add_task_status(
                 self._pointer, null, null, task._asked, self._code
             )
+        if kind is Kind.EPOCH:
+            self._epochs = True
+            return self._add_epoch(task)
         if task._watched is not self._created_set:
             self._created_set = task._watched
             self._set_fn("created", task._watched)
@@ -96,6 +100,52 @@ class Session(Connection):
             self._code,
         )
 
+    def _add_epoch(self, task: Task) -> CData:
+        """Submit a job for later; C has no other call for it, and no callback."""
+        lib, workload = self._lib, bytes(task._workload)
+        task._sent(None, self.server)
+        when = lib.gearman_task_attr_init_epoch(task._at, int(Priority.NORMAL))
+        attributes = ffi.new("gearman_task_attr_t *", when)
+        value = ffi.from_buffer(workload)
+        argument = ffi.new(
+            "gearman_argument_t *",
+            lib.gearman_argument_make(ffi.NULL, 0, value, len(workload)),
+        )
+        frame, current.frame = current.frame, self
+        try:
+            return lib.gearman_execute(
+                self._pointer,
+                task._function,
+                len(task._function),
+                task._unique,
+                len(task._unique),
+                attributes,
+                argument,
+                ffi.NULL,
+            )
+        finally:
+            current.frame = frame
+
+    def _check_epochs(self) -> None:
+        """Look whether the server has accepted the epoch job in flight."""
+        lib = self._lib
+        for address, task in list(self.live.items()):
+            if task._kind is not Kind.EPOCH:
+                continue
+            pointer = task._pointer
+            code = lib.gearman_task_return(pointer)
+            if code == ReturnCode.UNKNOWN_STATE:
+                continue
+            del self.live[address]
+            if code == ReturnCode.SUCCESS:
+                task._accepted(text(lib.gearman_task_job_handle(pointer)))
+                if task._on_created is not None:
+                    call_parking(self, task._on_created, task)
+            else:
+                task._refused(ReturnCode(code), self._told())
+                self._ended(task)
+            lib.gearman_task_free(pointer)
+
     def _ended(self, task: Task) -> None:
         """Do for a task that was refused what its final callback would do."""
         if task._key is not None:
@@ -113,10 +163,13 @@ class Session(Connection):
             Broken: the connection is lost, or what came over it makes no sense.
         """
         code = self._run()
-        if code not in _GOING_ON and not (self.fatal or self.overdue):
+        while code not in _GOING_ON and not (self.fatal or self.overdue):
             self._refusal(ReturnCode(code), self._told())
+            code = self._run()  # sends the question, so that C listens again
         if self._nudges:
             self._resolve()
+        if self._epochs:
+            self._check_epochs()
         last = self._last
         if last is not None:
             writing = self._sending(last)
@@ -134,7 +187,7 @@ class Session(Connection):
     def _refusal(self, code: ReturnCode, detail: str) -> None:
         """Go on after an ERROR packet, which names no task and would stall C."""
         alive = code in _REFUSALS if self._descriptor is None else self._descriptor.open
-        if not alive or not self.live:
+        if not alive or len(self._refusals) >= len(self.live):
             raise Broken(code, detail)
         self.tainted = True
         self._refusals.append((code, detail))
@@ -159,7 +212,7 @@ class Session(Connection):
     # -- giving up ----------------------------------------------------------------------
 
     def abandon(self, code: ReturnCode, what: str) -> list[Task]:
-        """Throw the C client away and say of each task in flight what is known.
+        """Say of each task in flight what is known; the session must be closed then.
 
         Returns:
             The tasks of which certainly no byte was sent, in order.
@@ -170,10 +223,10 @@ class Session(Connection):
                 continue
             if task._key is not None:
                 self.released.append(task._key)
-            if self._state(task) == b"GEARMAN_TASK_STATE_NEW":
+            if task._pointer is not None:
+                if self._state(task) != b"GEARMAN_TASK_STATE_NEW":
+                    task._abandon(code, what)
+                    continue
                 task._unsent()
-                unsent.append(task)
-            else:
-                task._abandon(code, what)
-        self.close()
+            unsent.append(task)  # without a pointer: this was interrupted before
         return unsent

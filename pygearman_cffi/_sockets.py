@@ -40,18 +40,26 @@ _S: TypeAlias = socket.socket
 _T = TypeVar("_T")
 
 _ECHO_REQ, _ECHO_RES, _ERROR, _OPTION_REQ, _OPTION_RES = 16, 17, 19, 26, 27
-_STATUS_REQ, _STATUS_RES = 41, 42
+_JOB_STATUS_RES, _STATUS_REQ, _STATUS_RES = 20, 41, 42
+_WORK_FAIL = 14
 _HEADER = struct.Struct(">4sII")
 _GREETING = b"pygearman_cffi"
 _LINGER = struct.Struct("ii")
 _MARK = _LINGER.pack(1, 10)
 """What libgearman sets on every socket it makes, and nobody else would."""
+_QUIET = _LINGER.pack(0, 0)
 _CHUNK = 262144
 _FOREVER = 2**31 - 1
 """The longest that poll() can count, in milliseconds."""
 
 connecting = threading.RLock()
 """Held while C makes a socket and it is told from those of other threads."""
+# A child forked by another thread would find it locked for ever.
+os.register_at_fork(
+    before=connecting.acquire,
+    after_in_child=connecting.release,
+    after_in_parent=connecting.release,
+)
 
 
 @dataclass(frozen=True)
@@ -260,6 +268,24 @@ def _descriptors(hint: int) -> Iterator[int]:
     yield from range(1024)
 
 
+def _borrow(number: int) -> _S:
+    """Return a socket object for a socket of somebody else, who goes on using it.
+
+    Raises:
+        OSError: the number is not a socket's.
+    """
+    blocking = socket.getdefaulttimeout() is not None and os.get_blocking(number)
+    duplicate = os.dup(number)
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        raise
+    finally:
+        if blocking:  # a default timeout would end it for the owner too
+            os.set_blocking(number, True)
+
+
 class Descriptor:
     """The socket of one C connection, which C owns: looked at, never closed here."""
 
@@ -273,11 +299,12 @@ class Descriptor:
     def find(cls, reached: Reached) -> Descriptor | None:
         """Find the socket that C has just made to a server, or None.
 
-        Call it under `connecting`, after C has made the socket.
+        Call it under `connecting`, after C has made the socket. It is a guess until
+        it `shows` an answer: C connects elsewhere without that lock.
         """
         for number in _descriptors(reached.hint):
             try:
-                with socket.socket(fileno=os.dup(number)) as sock:
+                with _borrow(number) as sock:
                     mark = sock.getsockopt(
                         socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size
                     )
@@ -288,6 +315,8 @@ class Descriptor:
                     except OSError:  # still connecting: its mark must do
                         peer = (reached.host, reached.port)
                     if peer[:2] == (reached.host, reached.port):
+                        # Without its mark nobody else takes it for his.
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _QUIET)
                         return cls(number)
             except OSError:
                 continue
@@ -305,25 +334,46 @@ class Descriptor:
         """True while the number still means the socket that was found."""
         return self._identity is not None and self._look() == self._identity
 
+    def shows(self, handle: bytes) -> bool:
+        """Tell whether the status of this job has come, as far as anything has."""
+        try:
+            with _borrow(self.number) as sock:
+                seen = sock.recv(_HEADER.size + len(handle), socket.MSG_PEEK)
+        except OSError:
+            return False
+        start = _HEADER.pack(b"\0RES", _JOB_STATUS_RES, 0)[:8]
+        return (
+            bool(seen) and start.startswith(seen[:8]) and handle.startswith(seen[12:])
+        )
+
+    def shut_down(self) -> None:
+        """End the connection from outside, which wakes a C call that waits on it."""
+        if self.open:
+            try:
+                with _borrow(self.number) as sock:
+                    sock.shutdown(socket.SHUT_RDWR)
+            except OSError:  # it has ended by itself
+                pass
+
     def linger(self, *, reset: bool) -> None:
         """Say how C's close ends: at once with a reset, or quietly in the background.
 
         libgearman's own 10 s would block the thread that frees the client.
         """
-        self._set(socket.SO_LINGER, _LINGER.pack(1 if reset else 0, 0))
+        self._set(socket.SO_LINGER, _LINGER.pack(1, 0) if reset else _QUIET)
 
     def _set(self, option: int, value: int | bytes) -> None:
         if not self.open:
             return
         try:
-            with socket.socket(fileno=os.dup(self.number)) as sock:
+            with _borrow(self.number) as sock:
                 sock.setsockopt(socket.SOL_SOCKET, option, value)
         except OSError:  # C has closed it: there is nothing left to set
             pass
 
     def echo(self, body: BytesLike, deadline: float | None) -> None:
         """Send bytes to the job server and check that it sends them back."""
-        with socket.socket(fileno=os.dup(self.number)) as sock:
+        with _borrow(self.number) as sock:
             kind, answer = _exchange(sock, _ECHO_REQ, body, deadline)
         if kind == _ERROR:
             raise _refusal(answer)
@@ -335,15 +385,27 @@ class Descriptor:
 
     def request_option(self, name: bytes, deadline: float | None) -> None:
         """Ask the job server for an option of this connection."""
-        with socket.socket(fileno=os.dup(self.number)) as sock:
-            kind, answer = _exchange(sock, _OPTION_REQ, name, deadline)
+        self._request(_OPTION_REQ, name, _OPTION_RES, deadline)
+
+    def cancel_job(self, handle: bytes, deadline: float | None) -> None:
+        """Ask the job server to drop a job, with the packet that C sends for it."""
+        self._request(_WORK_FAIL, handle, None, deadline)
+
+    def _request(
+        self, request: int, body: bytes, expected: int | None, deadline: float | None
+    ) -> None:
+        with _borrow(self.number) as sock:
+            kind, answer = _exchange(sock, request, body, deadline)
         if kind == _ERROR:
             raise _refusal(answer)
-        if kind != _OPTION_RES:
-            raise ProtocolError(f"the job server answered an option with packet {kind}")
+        if expected is not None and kind != expected:
+            raise ProtocolError(f"the job server answered with packet {kind}")
 
 
 def _refusal(answer: bytes) -> ServerError:
-    code, _, told = answer.partition(b"\0")
-    detail = f"{told.decode('utf-8', 'replace')} [{code.decode('utf-8', 'replace')}]"
-    return ServerError(f"the job server refused: {detail}", detail=detail)
+    name, _, told = (
+        part.decode("utf-8", "replace") for part in answer.partition(b"\0")
+    )
+    code = ReturnCode.__members__.get(name.removeprefix("GEARMAN_"))
+    detail = f"{told} [{name}]"
+    return ServerError(f"the job server refused: {detail}", code=code, detail=detail)

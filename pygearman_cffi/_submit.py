@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from types import EllipsisType
 from typing import ClassVar
 
@@ -38,6 +39,7 @@ class Submitter(Configured[ClientOption]):
         | ClientOption.STOP_WAIT_ON_SIGNAL
     )
     _engine: Engine
+    _task_fns: dict[str, TaskFunction]
 
     def _changed(self) -> None:
         self._engine.close()
@@ -52,11 +54,13 @@ class Submitter(Configured[ClientOption]):
             )
         return options
 
-    def _deadline(self, timeout: Timeout, doing: str) -> float | None:
+    def _limit(self, timeout: Timeout, doing: str) -> float | None:
         if isinstance(timeout, EllipsisType):
-            limit = self._config.timeout
-        else:
-            limit = _convert.seconds(timeout, "timeout", doing)
+            return self._config.timeout
+        return _convert.seconds(timeout, "timeout", doing)
+
+    def _deadline(self, timeout: Timeout, doing: str) -> float | None:
+        limit = self._limit(timeout, doing)
         return None if limit is None else time.monotonic() + limit
 
     def _single(self, doing: str) -> None:
@@ -67,7 +71,7 @@ class Submitter(Configured[ClientOption]):
                 "run_tasks() and wait(), or another client",
                 doing=doing,
             )
-        self._begin(doing)
+        self._begin(doing, frames=2)
 
     # -- making tasks -----------------------------------------------------------------
 
@@ -117,13 +121,30 @@ class Submitter(Configured[ClientOption]):
             task._handle = JobHandle(handle, server)
         return task
 
+    def _unique_question(self, doing: str, unique: str | bytes) -> Task:
+        task = Task(self, doing, b"", _convert.unique(unique, doing))
+        task._kind = Kind.STATUS_BY_UNIQUE
+        task._asked = task._unique
+        task._ask = self.servers
+        return task
+
+    def _schedule(self, task: Task, at: datetime | float, doing: str) -> None:
+        """Make a background job one that is due at a time."""
+        if task._priority is not Priority.NORMAL:
+            raise InvalidArgumentError(
+                "a job with at= has normal priority: the job server keeps no other",
+                doing=doing,
+            )
+        task._kind = Kind.EPOCH
+        task._at = _convert.epoch(at, doing)
+
     def _run_one(self, task: Task, timeout: Timeout, doing: str) -> None:
         """Run one task to its end; a failure says what is known of it."""
         self._single(doing)
         try:
             self._engine.run_one(task, self._deadline(timeout, doing))
         except GearmanError as error:
-            if task._error is not None and not task.is_finished:
+            if task._error and not task.is_finished and not error._theirs:
                 raise task._error from None
             raise error.during(doing) from error.__cause__
         finally:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from types import TracebackType
 
 from . import _convert
 from ._config import Timeout
 from ._convert import BytesLike, ServersLike
 from ._engine import Engine
-from ._submit import Submitter
+from ._runs import RunCalls
 from .enums import ClientOption, Priority
-from .errors import GearmanError, InvalidArgumentError
+from .errors import InvalidArgumentError
 from .status import JobHandle, JobStatus
-from .task import Kind, Task, TaskFunction
+from .task import Kind, TaskFunction
 
 __all__ = ["Client"]
 
 _NO_OPTIONS = ClientOption(0)
 
 
-class Client(Submitter):
+class Client(RunCalls):
     """Sends jobs to a job server; use one per thread.
 
     It connects at its first call and stays connected. After any failure, also a
@@ -64,6 +65,7 @@ class Client(Submitter):
             exceptions=exceptions,
         )
         self._engine = Engine(self._config)
+        self._task_fns = {}
 
     # -- life -----------------------------------------------------------------------
 
@@ -106,7 +108,7 @@ class Client(Submitter):
     def clone(self) -> Client:
         """Return a new client with the same configuration, unconnected.
 
-        Tasks and `context` are not copied.
+        The callbacks of `set_*_fn` are copied, tasks and `context` are not.
 
         Wraps `gearman_client_clone`.
         """
@@ -114,6 +116,7 @@ class Client(Submitter):
         twin = Client(())
         twin._config = self._config.copy()
         twin._engine = Engine(twin._config)
+        twin._task_fns = dict(self._task_fns)
         return twin
 
     # -- one job ----------------------------------------------------------------------
@@ -185,12 +188,17 @@ class Client(Submitter):
         *,
         unique: str | bytes | None = None,
         priority: Priority = Priority.NORMAL,
+        at: datetime | float | None = None,
         timeout: Timeout = ...,
     ) -> JobHandle:
         """Submit a job that nobody waits for.
 
         Args:
             function, workload, unique, priority, timeout: as for `do`.
+            at: when the job is due: a datetime with a time zone, or seconds since 1970,
+                rounded up to a second. Only with normal priority. gearmand wakes no
+                worker for it: one that looks by itself, as ours do, finds it within a
+                second.
 
         Returns:
             The handle; the job server has accepted the job.
@@ -203,16 +211,17 @@ class Client(Submitter):
 
         Does what `gearman_client_do_background`, `gearman_client_do_high_background`
         and `gearman_client_do_low_background` do. Wraps
-        `gearman_client_add_task_background` and `gearman_client_run_tasks`.
+        `gearman_client_add_task_background` and `gearman_client_run_tasks`; with `at`
+        `gearman_execute` and `gearman_task_attr_init_epoch`.
         """
         doing = f"Client.do_background({function!r})"
         task = self._task(doing, Kind.BACKGROUND, function, workload, unique, priority)
         task._watched = True
+        if at is not None:
+            self._schedule(task, at, doing)
         self._run_one(task, timeout, doing)
-        if task._handle is None:
-            task.result  # noqa: B018  raises why there is none
-            raise GearmanError("the job server gave no handle", doing=doing)
-        return task._handle
+        task._check()
+        return task._handle or JobHandle("")
 
     def job_status(self, handle: str | bytes, *, timeout: Timeout = ...) -> JobStatus:
         """Ask how a job stands.
@@ -233,7 +242,7 @@ class Client(Submitter):
         doing = f"Client.job_status({handle!r})"
         task = self._question(doing, handle)
         self._run_one(task, timeout, doing)
-        task.result  # noqa: B018  raises why there is no answer
+        task._check()
         return task._status()
 
     def unique_status(
@@ -257,13 +266,29 @@ class Client(Submitter):
         Does what `gearman_client_unique_status` does.
         """
         doing = f"Client.unique_status({unique!r})"
-        task = Task(self, doing, b"", _convert.unique(unique, doing))
-        task._kind = Kind.STATUS_BY_UNIQUE
-        task._asked = task._unique
-        task._ask = self.servers
+        task = self._unique_question(doing, unique)
         self._run_one(task, timeout, doing)
-        task.result  # noqa: B018  raises why there is no answer
+        task._check()
         return task._status()
+
+    def cancel_job(self, handle: str | bytes, *, timeout: Timeout = ...) -> None:
+        """Ask the job server to drop a job that nobody has begun.
+
+        gearmand up to 1.1.20 answers JOB_NOT_FOUND whatever it is asked, and keeps the
+        job. Its text protocol can drop a queued job: `gearadmin --cancel-job=HANDLE`.
+        Nobody can stop a job that runs.
+
+        Args:
+            handle: what `do_background` returned.
+            timeout: as for `do`.
+
+        Raises:
+            ServerError: the job server refused, with code JOB_NOT_FOUND.
+
+        Does what `gearman_client_cancel_job` does.
+        """
+        doing = f"Client.cancel_job({handle!r})"
+        self._exchange(doing, timeout, "cancel_job", _convert.handle(handle, doing))
 
     # -- the connection ---------------------------------------------------------------
 

@@ -64,6 +64,8 @@ class GearmanError(Exception):
     """The operation that was attempted, such as `Client.do('reverse')`."""
 
     default_code: ReturnCode | None = None
+    _theirs: bool = False
+    """A callback of the caller raised it: it comes out as it is."""
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class GearmanError(Exception):
 
     def during(self, doing: str) -> GearmanError:
         """Add what was attempted, where a deeper room could not know it."""
-        if not self.doing:
+        if not self.doing and not self._theirs:
             self.doing = doing
             self.args = (f"{doing}: {self.args[0]}", *self.args[1:])
         return self

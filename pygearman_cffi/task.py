@@ -28,26 +28,32 @@ from .status import JobHandle, JobStatus
 if TYPE_CHECKING:
     from ._submit import Submitter
 
-__all__ = ["Kind", "Task", "TaskFunction", "fresh_unique"]
+__all__ = ["EVENTS", "Kind", "Task", "TaskFunction", "fresh_unique"]
 
 TaskFunction = Callable[["Task"], object]
 
 
 class Kind(Enum):
-    """What a task is for; `asks` is True for a question about a job."""
+    """What a task is for: a job, or a question about one."""
 
-    FOREGROUND = ("foreground", False)
-    BACKGROUND = ("background", False)
-    STATUS = ("status", True)
-    STATUS_BY_UNIQUE = ("status by unique", True)
-    NUDGE = ("nudge", True)
+    FOREGROUND = "foreground"
+    BACKGROUND = "background"
+    EPOCH = "epoch"
+    STATUS = "status"
+    STATUS_BY_UNIQUE = "status by unique"
+    NUDGE = "nudge"
 
-    def __init__(self, word: str, asks: bool) -> None:
-        self.word = word
-        self.asks = asks
+    def __init__(self, word: str) -> None:
+        self.asks = word in {"status", "status by unique", "nudge"}
+        """A question about a job."""
+        self.detached = word in {"background", "epoch"}
+        """A job that is DONE once the job server has accepted it."""
 
 
-_FOREGROUND, _BACKGROUND = Kind.FOREGROUND, Kind.BACKGROUND
+EVENTS = ("created", "data", "warning", "status", "complete", "exception", "fail")
+"""What can happen to a task, by the names of C's callbacks."""
+
+_FOREGROUND = Kind.FOREGROUND
 _DONE, _ABANDONED = TaskState.DONE, TaskState.ABANDONED
 
 # Own uniques save the library three system calls a job. A forked child must not go
@@ -112,6 +118,10 @@ class Task:
     _handle: JobHandle | None = None
     _server: Address | None = None
     _error: GearmanError | None = None
+    _at: int = 0
+    """When an epoch job is due, in seconds since 1970."""
+    _on_end: Callable[[Task], object] | None = None
+    """Told when it has ended in whatever way; must not fail."""
     _order: int = 0
     _asked: bytes = b""
     """The handle or unique of the job that a question is about."""
@@ -197,19 +207,25 @@ class Task:
             WorkError: the job failed or ended in an exception.
             GearmanError: `error`, where it was refused or abandoned.
         """
+        self._check()
+        if self._chunks is None:
+            return self._final
+        self._chunks = [b"".join([*self._chunks, self._final])]
+        self._final = b""
+        return self._chunks[0]
+
+    def _check(self) -> None:
+        """Raise why there is no result, if there is none."""
         if self.return_code is ReturnCode.SUCCESS:
-            if self._chunks is None:
-                return self._final
-            self._chunks = [b"".join([*self._chunks, self._final])]
-            self._final = b""
-            return self._chunks[0]
+            return
         error = self.error
-        if error is not None:
-            # The same exception may be raised again: not with a longer traceback.
-            raise error.with_traceback(None)
-        raise NotFinishedError(
-            f"the task is {self.state.value}; call run_tasks() first", doing=self._doing
-        )
+        if error is None:
+            raise NotFinishedError(
+                f"the task is {self.state.value}; call run_tasks() first",
+                doing=self._doing,
+            )
+        # The same exception may be raised again: not with a longer traceback.
+        raise error.with_traceback(None)
 
     def _status(self) -> JobStatus:
         return JobStatus(
@@ -261,12 +277,15 @@ class Task:
         if pointer is not None and not self._ended and not self._kind.asks:
             handle = _convert.text(_library.load().gearman_task_job_handle(pointer))
             if handle:
-                self._handle = JobHandle(handle, self._server)
+                self._set_handle(handle)
+
+    def _set_handle(self, handle: str) -> None:
+        self._handle = JobHandle(handle, self._server)
 
     def _accepted(self, handle: str) -> None:
-        self._handle = JobHandle(handle, self._server)
+        self._set_handle(handle)
         self._known = True
-        if self._kind is _BACKGROUND:
+        if self._kind.detached:
             self._finish(ReturnCode.SUCCESS, b"")
         else:
             self.state = TaskState.CREATED
@@ -306,7 +325,7 @@ class Task:
     def _finish(self, code: ReturnCode, data: bytes) -> None:
         self.data = data
         if not self._kind.asks:
-            self._known = self._kind is _BACKGROUND
+            self._known = self._kind.detached
             self._running = False
         if code is ReturnCode.SUCCESS:
             self._final = data
@@ -317,6 +336,8 @@ class Task:
         self.state = _DONE
         self._ended = True
         self._pointer = None
+        if self._on_end is not None:
+            self._on_end(self)
 
     def _refused(self, code: ReturnCode, detail: str) -> None:
         self._error = error_for(code, doing=self._doing, detail=detail)
@@ -339,9 +360,11 @@ class Task:
         self.state = _ABANDONED
         self._ended = True
         self._pointer = None
+        if self._on_end is not None:
+            self._on_end(self)
 
 
 def _shown(payload: bytes) -> str:
     """Return the beginning of a payload as readable text."""
-    text = payload[:200].decode("utf-8", "backslashreplace")
+    text = payload[:200].decode("utf-8", "replace")
     return repr(text + "..." if len(payload) > 200 else text)

@@ -7,3 +7,6 @@ typedef long time_t;
 
 /* Releases what gearman_client_do() and gearman_task_take_data() return. */
 void free(void *ptr);
+
+/* Makes what a v1 worker function returns: libgearman releases it with free(). */
+void *malloc(size_t size);

@@ -1,0 +1,237 @@
+"""How a job begins and ends: what the worker's trampoline calls around a function."""
+
+from __future__ import annotations
+
+import logging
+import select
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from . import _convert, _library
+from ._callbacks import Frame
+from ._convert import BytesLike
+from ._cworker import CWorker
+from ._handle import generation
+from ._library import CData
+from ._probe import writable
+from ._registry import Function
+from .enums import ReturnCode
+from .errors import ArgumentTypeError, ForkedError, GearmanError
+from .job import Job, JobException, JobFail, RetryJob, StopWorker
+
+if TYPE_CHECKING:
+    from ._libgearman import Lib
+    from ._wakeup import Wakeup
+
+__all__ = ["SLICE", "Handling"]
+
+_log = logging.getLogger("pygearman_cffi.worker")
+
+SLICE = 400
+"""Milliseconds that a wait in Python lasts at most. A signal that strikes just before
+`poll()` begins is not seen by it: its handler runs that much later."""
+_LONGEST_TEXT = 8192
+# Plain integers: an enum member would be converted at every callback.
+_SUCCESS = int(ReturnCode.SUCCESS)
+_RETRY = int(ReturnCode.ERROR)
+"""Answered by a function it makes C drop its connections, and so the job."""
+
+
+class Handling(Frame):
+    """The frame of a worker's callbacks: lends jobs, and sends how they end."""
+
+    _cworker: CWorker | None = None
+
+    def __init__(self, wakeup: Wakeup, *, send_exceptions: bool) -> None:
+        self._lib: Lib = _library.load()
+        self._born = generation()
+        self._wakeup = wakeup
+        self._send_exceptions = send_exceptions
+        self._functions: dict[int, Function] = {}
+        self._job: Job | None = None
+        self._held = False
+        self.jobs = 0
+        """How many times a function was called."""
+        self.ended = ReturnCode.SUCCESS
+        """How the last job ended; ERROR where it was given back for another try."""
+        self.given_back = False
+        """C has dropped its connections, to be replaced before anything else."""
+        self.congested = False
+        """So much was sent that a socket may take no more for a while."""
+
+    # -- what the trampoline calls --------------------------------------------------
+
+    def begin(self, pointer: CData, number: int) -> tuple[Job, Callable[[Job], object]]:
+        """Lend a job of C, and find the function with this number."""
+        cworker = self._cworker
+        if cworker is not None and not cworker.settled:
+            self._held = cworker.let_go()
+        function = self._functions[number]
+        job = self._job = Job(self, self._lib, pointer, function.text)
+        self.jobs += 1
+        self.ended = ReturnCode.ERROR
+        call = function.call
+        assert call is not None
+        return job, call
+
+    def complete(self, job: Job, result: object) -> int:
+        """Send what the function returned, unless it has ended the job itself."""
+        if self._born != generation():
+            raise self._forked()
+        if job._ended is None:
+            if result is None:
+                payload: BytesLike = b""
+            elif type(result) is bytes:
+                payload = result
+            else:
+                try:
+                    payload = _convert.workload(result, "")
+                except ArgumentTypeError as reason:
+                    wrong = TypeError(f"the worker function returned: {reason}")
+                    return self.fail(job, wrong)
+            self._finish(job, self._lib.gearman_job_send_complete, payload)
+        return self._leave(job)
+
+    def fail(self, job: Job, error: Exception) -> int:
+        """Do what belongs to the exception that the function raised."""
+        if self.forked:
+            raise self._forked()
+        lib = self._lib
+        if isinstance(error, StopWorker):
+            self._wakeup.stopping = True
+            self._finish(job, lib.gearman_job_send_complete, error.result)
+            return self._leave(job)
+        if isinstance(error, RetryJob):
+            if job._ended is None:
+                _log.info("job %s of %r goes back", job.handle, job.function_name)
+                return self._leave(job, back=True)
+        elif isinstance(error, JobFail):
+            _log.info("job %s of %r failed: %s", job.handle, job.function_name, error)
+            self._finish(job, lib.gearman_job_send_fail, None, error.warning)
+        elif isinstance(error, JobException):
+            self._finish(job, lib.gearman_job_send_exception, error.payload)
+        elif job._ended is ReturnCode.LOST_CONNECTION:
+            self._tell_lost(job, error)
+        else:
+            _log.error(
+                "job %s: the worker function %r raised an exception",
+                job.handle,
+                job.function_name,
+                exc_info=error,
+            )
+            text = _describe(error)
+            if self._send_exceptions:
+                self._finish(job, lib.gearman_job_send_exception, text)
+            else:
+                self._finish(job, lib.gearman_job_send_fail, None, text)
+        return self._leave(job)
+
+    def give_back(self) -> int:
+        """Let C drop its connections: the job server gives the job to another."""
+        job, self._job = self._job, None
+        if job is not None:
+            job._detach()
+        if self.forked:
+            self._forked()
+        return self._answer(_RETRY)
+
+    # -- the end of a job -----------------------------------------------------------
+
+    def _finish(
+        self,
+        job: Job,
+        call: Callable[..., int],
+        payload: BytesLike | None,
+        warning: BytesLike = b"",
+    ) -> None:
+        """Send how the job ends; a lost connection is noted in the job."""
+        lib = self._lib
+        try:
+            if len(warning):
+                job._give(lib.gearman_job_send_warning, warning)
+            if payload is None:
+                job._send(call)
+                job._end(ReturnCode.WORK_FAIL)
+            else:
+                job._give(call, payload)
+                job._end(
+                    ReturnCode.WORK_EXCEPTION
+                    if call is lib.gearman_job_send_exception
+                    else ReturnCode.SUCCESS
+                )
+        except GearmanError as reason:
+            self._tell_lost(job, reason)
+
+    def _tell_lost(self, job: Job, error: Exception) -> None:
+        _log.warning(
+            "job %s of %r is lost to this worker, the job server gives it to another: "
+            "%s",
+            job.handle,
+            job.function_name,
+            _describe(error).decode("utf-8", "replace"),
+        )
+
+    def _leave(self, job: Job, *, back: bool = False) -> int:
+        ended = job._ended
+        self._job = None
+        job._detach()
+        if back or ended is ReturnCode.LOST_CONNECTION:
+            self.ended = ReturnCode.ERROR if back else ReturnCode.LOST_CONNECTION
+            return self._answer(_RETRY)
+        self.ended = ReturnCode.SUCCESS if ended is None else ended
+        return self._answer(_SUCCESS)
+
+    def _answer(self, code: int) -> int:
+        if code != _SUCCESS:
+            self.given_back = True
+        if self._held:
+            self._held = False
+            cworker = self._cworker
+            if cworker is not None:
+                cworker.hold()
+        return code
+
+    def _forked(self) -> ForkedError:
+        """Make sure that a child in which a function returned does no harm."""
+        if self._cworker is not None:
+            self._cworker.defuse()
+        return ForkedError(
+            "the worker function returned in a forked child; the job is the parent's. "
+            "End the child inside the function, with os._exit()",
+            doing="Worker",
+        )
+
+    # -- what a job needs of its connection -----------------------------------------
+
+    @property
+    def forked(self) -> bool:
+        """True in another process than the one with the connection."""
+        return self._born != generation()
+
+    def told(self) -> str:
+        """Return the library's own words for the last failure."""
+        return "" if self._cworker is None else self._cworker.told()
+
+    def wait_writable(self) -> None:
+        """Wait a while for the sockets that take no more; signals are served."""
+        cworker = self._cworker
+        if cworker is None:
+            return
+        if not cworker.descriptors:
+            cworker.arm()
+            return
+        poll = select.poll()
+        full = [d.number for d in cworker.descriptors if not writable(d.number)]
+        for number in full:
+            poll.register(number, select.POLLOUT)
+        if full:
+            poll.poll(SLICE)
+
+
+def _describe(error: Exception) -> bytes:
+    """Say in a line what was raised; also where `str(error)` fails."""
+    message = str(traceback.TracebackException(type(error), error, None))
+    name = type(error).__name__
+    line = f"{name}: {message}" if message else name
+    return line.encode("utf-8", "backslashreplace")[:_LONGEST_TEXT]

@@ -1,0 +1,102 @@
+"""What a worker asks its job servers directly, over connections of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from . import _convert, _probe
+from ._config import Timeout
+from ._convert import Address, BytesLike
+from ._functions import Functions
+from .enums import ReturnCode
+from .errors import GearmanError, InvalidArgumentError, NoServersError
+
+__all__ = ["Inquiries", "deadline"]
+
+_Question = Callable[[Address, bytes, "float | None", "float | None"], None]
+
+
+def deadline(seconds: float | None) -> float | None:
+    """Return the time of `time.monotonic()` after so many seconds; None for never."""
+    return None if seconds is None else time.monotonic() + seconds
+
+
+class Inquiries(Functions):
+    """A worker's questions that have nothing to do with jobs."""
+
+    _return_code = ReturnCode.SUCCESS
+
+    def echo(self, workload: BytesLike, *, timeout: Timeout = ...) -> None:
+        """Send bytes to every job server and check that each sends them back.
+
+        Each is asked over a connection of its own, so this is allowed in a worker
+        function too, and shows whether the servers answer, not how busy they are.
+
+        Args:
+            workload: at least one byte.
+            timeout: seconds for all of them, None for no limit; the worker's own
+                `timeout` if it is left out.
+
+        Raises:
+            InvalidArgumentError: the workload is empty.
+            NoServersError: no job server was added.
+            CouldNotConnectError: one of them cannot be reached.
+            GearmanTimeoutError: the time is up.
+            ProtocolError: something else came back.
+
+        Does what `gearman_worker_echo` does.
+        """
+        doing = "Worker.echo()"
+        payload = _convert.workload(workload, doing)
+        if not memoryview(payload).nbytes:
+            raise InvalidArgumentError("the workload is empty", doing=doing)
+        self._ask(doing, timeout, _probe.echo, bytes(payload))
+        self._return_code = ReturnCode.SUCCESS
+
+    def set_server_option(self, name: str | bytes, *, timeout: Timeout = ...) -> None:
+        """Ask the job servers for an option of the worker's connections.
+
+        gearmand's only one, "exceptions", means nothing to a worker.
+
+        Args:
+            name: of the option; it is asked for again at every later connection.
+            timeout: as for `echo`.
+
+        Raises:
+            ServerError: a job server does not know the option.
+            NoServersError, CouldNotConnectError, GearmanTimeoutError: as for `echo`.
+
+        Wraps `gearman_worker_set_server_option`.
+        """
+        doing = f"Worker.set_server_option({name!r})"
+        option = _convert.option_name(name, doing)
+        self._ask(doing, timeout, _probe.request_option, option)
+        if option not in self._config.server_options:
+            self._set(doing, server_options=[*self._config.server_options, option])
+
+    def _ask(
+        self, doing: str, timeout: Timeout, question: _Question, body: bytes
+    ) -> None:
+        self._check_mine(doing)
+        limit = self._config.timeout
+        if timeout is not ...:
+            limit = _convert.seconds(timeout, "timeout", doing)
+        until = deadline(limit)
+        servers = self._config.servers
+        if not servers:
+            raise NoServersError(
+                "the worker has no job server; add one with add_server(host, port)",
+                doing=doing,
+            )
+        for host, port in servers:
+            try:
+                question((host, port), body, self._config.connect_timeout, until)
+            except GearmanError as reason:
+                self._return_code = reason.code or ReturnCode.ERROR
+                raise type(reason)(
+                    f"job server {host}:{port}: {reason}",
+                    code=reason.code,
+                    detail=reason.detail,
+                    doing=doing,
+                ) from None

@@ -1,0 +1,165 @@
+"""Split and aggregate: the one call that C offers only blocking.
+
+It runs in a helper thread on a C client of its own. The caller waits for it in Python,
+so that deadline and signals hold, and gives up by shutting the socket down, which wakes
+C at once; the helper then frees the C client.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from ._callbacks import current
+from ._convert import buffer, text
+from ._library import CData, ffi
+from ._session import Session
+from .enums import ClientOption, ReturnCode
+from .errors import GearmanTimeoutError, OutOfMemoryError
+from .task import Task
+
+__all__ = ["run_partition"]
+
+_WAIT = 1.0
+_ATTEMPT = 1.0
+"""Seconds that a helper gets to notice that it was given up."""
+
+
+class _Helper:
+    """One blocking call, made in a thread of its own."""
+
+    def __init__(self, session: Session, partition: bytes, task: Task) -> None:
+        self._session = session
+        self._partition = partition
+        self._task = task
+        self._lock = threading.Lock()
+        self._given_up = False
+        self.done = threading.Event()
+        self.thread = threading.Thread(
+            target=self._run, name="pygearman_cffi partition", daemon=True
+        )
+
+    def _run(self) -> None:
+        session = self._session
+        current.frame = session
+        try:
+            outcome = self._call()
+            with self._lock:
+                if not self._given_up:
+                    self._fill(*outcome)
+        finally:
+            # Nobody else frees it: the caller may be gone.
+            session.close()
+            current.frame = None
+            self.done.set()
+
+    def _call(self) -> tuple[ReturnCode, bytes, str, str]:
+        """Make the call; return its code, result, job handle and error text."""
+        session, task, lib = self._session, self._task, self._session._lib
+        client = session._pointer
+        # C collects the result by itself, and must not call back.
+        lib.gearman_client_clear_fn(client)
+        lib.gearman_client_remove_options(client, int(ClientOption.NON_BLOCKING))
+        lib.gearman_client_set_timeout(client, -1)
+        workload = bytes(task._workload)
+        value = ffi.from_buffer(workload)
+        argument = ffi.new(
+            "gearman_argument_t *",
+            lib.gearman_argument_make(ffi.NULL, 0, value, len(workload)),
+        )
+        attributes = ffi.new(
+            "gearman_task_attr_t *", lib.gearman_task_attr_init(int(task._priority))
+        )
+        pointer = lib.gearman_execute_by_partition(
+            client,
+            self._partition,
+            len(self._partition),
+            task._function,
+            len(task._function),
+            task._unique,
+            len(task._unique),
+            attributes,
+            argument,
+            ffi.NULL,
+        )
+        told = text(lib.gearman_client_error(client))
+        if not pointer:
+            return ReturnCode(lib.gearman_client_error_code(client)), b"", "", told
+        code = ReturnCode(lib.gearman_task_return(pointer))
+        handle = text(lib.gearman_task_job_handle(pointer))
+        return code, self._result(pointer, code), handle, told
+
+    def _result(self, task: CData, code: ReturnCode) -> bytes:
+        lib = self._session._lib
+        if code is ReturnCode.WORK_EXCEPTION:
+            said: CData = lib.gearman_task_exception(task)
+            return buffer(said.c_str, said.size) if said.c_str else b""
+        result = lib.gearman_task_result(task)
+        if not result:
+            return b""
+        return buffer(lib.gearman_result_value(result), lib.gearman_result_size(result))
+
+    def _fill(self, code: ReturnCode, data: bytes, handle: str, told: str) -> None:
+        task = self._task
+        if handle:
+            task._set_handle(handle)
+        if code in _ENDS:
+            task._finish(code, data)
+        elif code in _LOST:
+            task._abandon(ReturnCode.LOST_CONNECTION, told or "the connection was lost")
+        else:
+            task._refused(code, told)
+
+    def give_up(self, code: ReturnCode, what: str) -> None:
+        """Leave the call to itself; whatever comes of it is not looked at."""
+        with self._lock:
+            self._given_up = True
+            if not self._task._ended:
+                self._task._abandon(code, what)
+        descriptor = self._session._descriptor
+        if descriptor is not None:
+            descriptor.shut_down()
+        self.done.wait(_ATTEMPT)
+
+
+_ENDS = {ReturnCode.SUCCESS, ReturnCode.WORK_FAIL, ReturnCode.WORK_EXCEPTION}
+_LOST = {
+    ReturnCode.LOST_CONNECTION,
+    ReturnCode.ERRNO,
+    ReturnCode.NO_ACTIVE_FDS,
+    ReturnCode.NOT_CONNECTED,
+    ReturnCode.COULD_NOT_CONNECT,
+    ReturnCode.UNKNOWN_STATE,
+    ReturnCode.TIMEOUT,
+    ReturnCode.SHUTDOWN_GRACEFUL,
+}
+
+
+def run_partition(
+    session: Session, partition: bytes, task: Task, deadline: float | None
+) -> None:
+    """Run a task through a partition function; the session is used up.
+
+    Raises:
+        GearmanTimeoutError: the deadline passed; the task is ABANDONED.
+    """
+    task._sent(None, session.server)
+    helper = _Helper(session, partition, task)
+    started = False
+    try:
+        helper.thread.start()
+        started = True
+        while not helper.done.is_set():
+            left = _WAIT if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                helper.give_up(ReturnCode.TIMEOUT, "the time was up")
+                raise GearmanTimeoutError("the time is up")
+            helper.done.wait(min(left, _WAIT))
+    except RuntimeError as reason:
+        raise OutOfMemoryError(f"no thread can be started: {reason}") from None
+    finally:
+        if not started:
+            session.close()
+        elif not helper.done.is_set():
+            helper.give_up(ReturnCode.LOST_CONNECTION, "the call was interrupted")
+    session.raise_parked()

@@ -1,0 +1,260 @@
+"""A worker's eyes: job servers that are tried beside the work, and C's own sockets."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+import termios
+import time
+from array import array
+from collections.abc import Collection, Iterator
+
+from . import _sockets
+from ._convert import Address, BytesLike
+from ._sockets import Descriptor, Reached
+from .enums import ReturnCode
+from .errors import CouldNotConnectError, NotGearmanError, ProtocolError
+
+__all__ = [
+    "Probe",
+    "echo",
+    "next_number",
+    "request_option",
+    "take_all",
+    "take_new",
+    "unread",
+    "writable",
+]
+
+_GREETING = b"pygearman_cffi"
+_REQUEST = struct.pack(">4sII", b"\0REQ", 16, len(_GREETING)) + _GREETING
+_ANSWER = struct.pack(">4sII", b"\0RES", 17, len(_GREETING)) + _GREETING
+
+_SEND_BUFFER = 1 << 22
+"""Bytes; the kernel gives what it allows."""
+
+
+class Probe:
+    """One pre-flight of a job server, moved on by whoever polls it.
+
+    The pre-flight of `_sockets` in small steps: a worker goes on serving the other
+    job servers meanwhile. Only the resolution of a name blocks.
+
+    Raises:
+        CouldNotConnectError: the name cannot be resolved.
+    """
+
+    deadline: float
+    """When the present address has had its time; infinity for never."""
+    events: int
+    """What to poll for."""
+
+    def __init__(self, server: Address, connect_timeout: float | None) -> None:
+        self._sock: socket.socket | None = None
+        self._addresses = _sockets._resolve(server)
+        self._timeout = connect_timeout
+        self._until = time.monotonic() + (
+            float("inf") if connect_timeout is None else connect_timeout
+        )
+        self._failure = CouldNotConnectError("the name has no address")
+        self._next()
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll, -1 when the probe is over."""
+        return -1 if self._sock is None else self._sock.fileno()
+
+    def close(self) -> None:
+        """Give up."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
+    def advance(self) -> Reached | None:
+        """Do what can be done without waiting.
+
+        Returns:
+            The address that answered; None while none has.
+
+        Raises:
+            CouldNotConnectError: nothing listens, or nothing answered in time.
+            NotGearmanError: the peer speaks another protocol.
+        """
+        while True:
+            if self._sock is None:
+                raise self._failure
+            try:
+                reached = self._step(self._sock)
+            except CouldNotConnectError as reason:
+                self._failure = reason
+                self._next()
+                continue
+            if reached is not None or time.monotonic() < self.deadline:
+                return reached
+            self._failure = CouldNotConnectError(
+                f"no answer within connect_timeout, {self._timeout} s"
+            )
+            self._next()
+
+    def _next(self) -> None:
+        """Begin with the next address, if there is one."""
+        self.close()
+        while self._addresses:
+            # Each address gets its share: one that swallows everything must not
+            # hide another that works.
+            now = time.monotonic()
+            self.deadline = now + (self._until - now) / len(self._addresses)
+            family, sockaddr = self._addresses.pop(0)
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            code = sock.connect_ex(sockaddr)
+            if code in (0, errno.EINPROGRESS):
+                self._sock = sock
+                self._greeted = False
+                self._received = b""
+                self.events = select.POLLOUT
+                return
+            sock.close()
+            self._failure = CouldNotConnectError(os.strerror(code))
+
+    def _step(self, sock: socket.socket) -> Reached | None:
+        try:
+            if not self._greeted:
+                if not writable(sock.fileno()):
+                    return None
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code:
+                    raise CouldNotConnectError(os.strerror(code))
+                sock.send(_REQUEST)
+                self._greeted = True
+                self.events = select.POLLIN
+            chunk = sock.recv(len(_ANSWER) - len(self._received))
+        except BlockingIOError:
+            return None
+        except OSError as reason:
+            raise CouldNotConnectError(reason.strerror or str(reason)) from None
+        self._received += chunk
+        if not chunk or not _ANSWER.startswith(self._received):
+            raise NotGearmanError(
+                f"it is not a job server: it answered {self._received!r} and "
+                + ("goes on" if chunk else "closed the connection")
+            )
+        if len(self._received) < len(_ANSWER):
+            return None
+        host, port = sock.getpeername()[:2]
+        reached = Reached(host, port, sock.fileno())
+        self.close()
+        return reached
+
+
+def _ask(
+    server: Address,
+    request: int,
+    body: BytesLike,
+    connect_timeout: float | None,
+    deadline: float | None,
+) -> bytes:
+    """Ask a server something over a connection of its own, and return the answer."""
+
+    def then(sock: socket.socket) -> bytes:
+        kind, answer = _sockets._exchange(sock, request, body, deadline)
+        if kind == _sockets._ERROR:
+            raise _sockets._refusal(answer)
+        if kind != request + 1:
+            raise ProtocolError(f"the job server answered with packet {kind}")
+        return answer
+
+    return _sockets._visit(server, connect_timeout, deadline, then)
+
+
+def echo(
+    server: Address,
+    body: BytesLike,
+    connect_timeout: float | None,
+    deadline: float | None,
+) -> None:
+    """Send bytes to a job server and check that it sends them back."""
+    answer = _ask(server, _sockets._ECHO_REQ, body, connect_timeout, deadline)
+    if answer != body:
+        raise ProtocolError(
+            "the job server did not send back what it was sent",
+            code=ReturnCode.ECHO_DATA_CORRUPTION,
+        )
+
+
+def request_option(
+    server: Address,
+    name: bytes,
+    connect_timeout: float | None,
+    deadline: float | None,
+) -> None:
+    """Check that a job server knows an option.
+
+    Raises:
+        ServerError: it does not.
+    """
+    _ask(server, _sockets._OPTION_REQ, name, connect_timeout, deadline)
+
+
+def writable(number: int) -> bool:
+    """Tell whether a socket would take something now."""
+    poll = select.poll()
+    poll.register(number, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def unread(number: int) -> int:
+    """Return how many bytes wait to be read from a socket, 0 where that is unknown."""
+    size = array("i", [0])
+    try:
+        fcntl.ioctl(number, termios.FIONREAD, size)
+    except OSError:
+        return 0
+    return size[0]
+
+
+def next_number(spare: int) -> int:
+    """Return the number that the next descriptor of this process gets.
+
+    Args:
+        spare: any open descriptor.
+    """
+    number = os.dup(spare)
+    os.close(number)
+    return number
+
+
+def take_new(number: int, peers: Collection[Address]) -> Descriptor | None:
+    """Take the socket with this number, if C has made it to one of these servers.
+
+    Call it under `connecting`. Once taken it has lost libgearman's mark and cannot be
+    taken for another one's; its close never blocks.
+    """
+    try:
+        with socket.socket(fileno=os.dup(number)) as sock:
+            mark = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
+            if mark != _sockets._MARK:
+                return None
+            try:
+                if sock.getpeername()[:2] not in peers:
+                    return None
+            except OSError:  # still connecting: its mark must do
+                pass
+    except OSError:  # no socket, or no descriptor at all
+        return None
+    descriptor = Descriptor(number)
+    descriptor.linger(reset=False)
+    # With libgearman's 32 KiB each packet of the loopback waits for a delayed ACK.
+    descriptor._set(socket.SO_SNDBUF, _SEND_BUFFER)
+    return descriptor
+
+
+def take_all(peers: Collection[Address]) -> Iterator[Descriptor]:
+    """Take every socket that C has made to these servers and nobody has taken yet."""
+    for number in set(_sockets._descriptors(0)):
+        descriptor = take_new(number, peers)
+        if descriptor is not None:
+            yield descriptor
