@@ -119,15 +119,20 @@ __version__ = "0.1.0"
 logging.getLogger("pygearman_cffi").addHandler(logging.NullHandler())
 
 
-def __getattr__(name: str) -> object:
-    """Open libgearman when something of it is first asked for."""
-    if name == "lib":
-        value: object = _library.load()
-    elif name == "libgearman_version":
-        value = _library.version()
-    elif name == "features":
-        value = _library.features()
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a checker would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        """Open libgearman when something of it is first asked for."""
+        if name == "lib":
+            value = _library.load()
+        elif name == "libgearman_version":
+            value = _library.version()
+        elif name == "features":
+            value = _library.features()
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -106,6 +106,10 @@ class Configured(Handle, Generic[_O]):
         """Drop C objects that were built from the former configuration."""
         raise NotImplementedError
 
+    def _call(self, what: str) -> str:
+        """Name an operation, for the messages of what goes wrong in it."""
+        return f"{type(self).__name__}.{what}"
+
     def _set(self, doing: str, **changes: Any) -> None:
         self._begin(doing)
         try:
@@ -137,7 +141,7 @@ class Configured(Handle, Generic[_O]):
 
         Wraps `gearman_client_add_server` and `gearman_worker_add_server`.
         """
-        doing = f"add_server({host!r}, {port!r})"
+        doing = self._call(f"add_server({host!r}, {port!r})")
         self._add([_convert.address(host, port, doing)], doing)
 
     def add_servers(self, servers: ServersLike) -> None:
@@ -151,7 +155,7 @@ class Configured(Handle, Generic[_O]):
 
         Wraps `gearman_client_add_servers` and `gearman_worker_add_servers`.
         """
-        doing = "add_servers()"
+        doing = self._call("add_servers()")
         self._add(_convert.addresses(servers, doing), doing)
 
     def _add(self, servers: list[Address], doing: str) -> None:
@@ -163,7 +167,7 @@ class Configured(Handle, Generic[_O]):
 
         Wraps `gearman_client_remove_servers` and `gearman_worker_remove_servers`.
         """
-        self._set("remove_servers()", servers=[], servers_are_default=False)
+        self._set(self._call("remove_servers()"), servers=[], servers_are_default=False)
 
     # -- plain settings -----------------------------------------------------------
 
@@ -174,7 +178,7 @@ class Configured(Handle, Generic[_O]):
 
     @namespace.setter
     def namespace(self, value: str | bytes) -> None:
-        doing = "setting namespace"
+        doing = self._call("namespace")
         self._set(doing, namespace=_convert.namespace(value, doing))
 
     @property
@@ -185,7 +189,7 @@ class Configured(Handle, Generic[_O]):
 
     @identifier.setter
     def identifier(self, value: str | bytes | None) -> None:
-        doing = "setting identifier"
+        doing = self._call("identifier")
         self._set(
             doing,
             identifier=None if value is None else _convert.identifier(value, doing),
@@ -198,7 +202,7 @@ class Configured(Handle, Generic[_O]):
 
     @timeout.setter
     def timeout(self, value: float | None) -> None:
-        doing = "setting timeout"
+        doing = self._call("timeout")
         self._check_mine(doing)
         self._config.timeout = _convert.seconds(value, "timeout", doing)
 
@@ -229,7 +233,7 @@ class Configured(Handle, Generic[_O]):
 
     @options.setter
     def options(self, value: _O) -> None:
-        doing = "setting options"
+        doing = self._call("options")
         self._set(doing, options=self._check_options(value, doing))
 
     def add_options(self, options: _O) -> None:
@@ -237,7 +241,7 @@ class Configured(Handle, Generic[_O]):
 
         Wraps `gearman_client_add_options` and `gearman_worker_add_options`.
         """
-        doing = "add_options()"
+        doing = self._call("add_options()")
         checked = self._check_options(options, doing)
         self._set(doing, options=self._config.options | checked)
 
@@ -246,7 +250,7 @@ class Configured(Handle, Generic[_O]):
 
         Wraps `gearman_client_remove_options` and `gearman_worker_remove_options`.
         """
-        doing = "remove_options()"
+        doing = self._call("remove_options()")
         checked = self._check_options(options, doing)
         self._set(doing, options=self._config.options & ~checked)
 
@@ -274,7 +278,7 @@ class Configured(Handle, Generic[_O]):
 
         Wraps `gearman_client_set_log_fn` and `gearman_worker_set_log_fn`.
         """
-        doing = "set_log_fn()"
+        doing = self._call("set_log_fn()")
         if fn is not None and not callable(fn) and not isinstance(fn, logging.Logger):
             raise ArgumentTypeError(
                 f"fn is a function, a Logger or None, not {type(fn).__name__}",
@@ -305,7 +309,7 @@ class Configured(Handle, Generic[_O]):
 
         Wraps `gearman_client_set_ssl` and `gearman_worker_set_ssl`.
         """
-        doing = "set_ssl()"
+        doing = self._call("set_ssl()")
         self._check_mine(doing)
         if not enable:
             return

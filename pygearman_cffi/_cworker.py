@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _callbacks, _convert, _library
 from ._config import Config
@@ -69,7 +69,9 @@ class CWorker:
         """True where its sockets cannot be found: then C does the waiting."""
         self.born_at = time.monotonic()
         self._code = ffi.new("gearman_return_t *")
+        self._hurried = False
         self.pointer: CData = _library.new_worker()
+        self._pipe: Any = self._lib.gearman_worker_id(self.pointer)
         made = False
         try:
             self._configure(config)
@@ -241,6 +243,21 @@ class CWorker:
         self.blind = not self.descriptors
         if self.blind:
             self._lib.gearman_worker_set_timeout(self.pointer, BLIND)
+
+    def hurry(self) -> None:
+        """Put something into the pipe that C watches: then none of its waits waits."""
+        if not self._hurried:
+            self._hurried = True
+            os.write(self._pipe.write_fd, b"\0")
+
+    def calm(self) -> None:
+        """Undo `hurry`; C itself puts back what it reads from the pipe."""
+        if self._hurried:
+            self._hurried = False
+            try:
+                os.read(self._pipe.read_fd, 512)
+            except BlockingIOError:
+                pass
 
     def arm(self) -> int:
         """Let C wait for its sockets, briefly; only that tells it what is ready."""

@@ -203,10 +203,11 @@ class Engine:
                 active = self.lanes.active
                 if not active:
                     break
-                if turned and not fed and not once:
-                    self.wait(active, deadline)
+                if turned and not fed:
+                    self.wait(active, time.monotonic() if once else deadline)
                 for session in active:
-                    self._turn(session, None if once else deadline)
+                    if not session.broken:
+                        self._turn(session, None if once else deadline)
                 turned = True
                 if once or (until is not None and until()):
                     break

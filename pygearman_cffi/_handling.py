@@ -185,6 +185,8 @@ class Handling(Frame):
     def _answer(self, code: int) -> int:
         if code != _SUCCESS:
             self.given_back = True
+        if self.congested and self._cworker is not None:
+            self._cworker.calm()
         if self._held:
             self._held = False
             cworker = self._cworker
@@ -212,6 +214,15 @@ class Handling(Frame):
     def told(self) -> str:
         """Return the library's own words for the last failure."""
         return "" if self._cworker is None else self._cworker.told()
+
+    def hurry(self) -> None:
+        """Have C's sends return where they would wait, until the job has ended.
+
+        In a send for a job C waits even where it was told never to.
+        """
+        self.congested = True
+        if self._cworker is not None:
+            self._cworker.hurry()
 
     def wait_writable(self) -> None:
         """Wait a while for the sockets that take no more; signals are served."""

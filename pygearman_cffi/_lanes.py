@@ -112,12 +112,20 @@ class Lanes:
         )
 
     def first(self, deadline: float | None) -> Session:
-        """Return an idle session for jobs, connected and fit for use."""
-        while self._jobs:
-            session = self._jobs[0]
-            if session.live or session.fresh:
+        """Return the session that jobs go to, connected and fit for use.
+
+        One that was refused a job takes no more; another goes on while it finishes.
+        """
+        for session in self._jobs[:]:
+            if session.live:
+                if not session.tainted or session.sending:
+                    return session
+            elif session.fresh:
                 return session
-            self.drop(session)
+            else:
+                self.drop(session)
+        if len(self._jobs) >= _LANES:
+            return self._jobs[0]
         session = self.open(self._config.servers, deadline)
         self._jobs.append(session)
         return session

@@ -25,18 +25,21 @@ _HALF_SENT = frozenset(
         int(ReturnCode.SHUTDOWN_GRACEFUL),
     }
 )
-_CONGESTING = 32768
-"""Bytes of one send that may fill the socket's buffer, so that the next one waits."""
+_ROOM = 16384
+"""Bytes that a socket takes in any case, so that sending them never waits."""
+_PACKET = 128
+"""Bytes of a packet beside its payload."""
 
 
 class Host(Protocol):
     """Whoever has the connection over which a job came."""
 
-    congested: bool
-
     @property
     def forked(self) -> bool:
         """True in another process than the one with the connection."""
+
+    def hurry(self) -> None:
+        """Have C's sends return where they would wait, until the job has ended."""
 
     def wait_writable(self) -> None:
         """Wait until a send that stopped half-way can go on."""
@@ -51,6 +54,7 @@ class Lent:
     # On the class: a worker makes one of these for each job.
     _workload: bytes | None = None
     _taken = False
+    _sent = 0
     _pending: tuple[Callable[..., int], tuple[object, ...]] | None = None
     _ended: ReturnCode | None = None
     """How the job ended: SUCCESS, WORK_FAIL or WORK_EXCEPTION as sent, LOST_CONNECTION
@@ -104,13 +108,13 @@ class Lent:
             self._check(doing)
         if type(payload) is bytes:
             size = len(payload)
+            self._sent += size
             self._send(call, payload or ffi.NULL, size)
         else:
             view = ffi.from_buffer(payload)
             size = len(view)
+            self._sent += size
             self._send(call, view if size else ffi.NULL, size)
-        if size > _CONGESTING:
-            self._host.congested = True
 
     def _send(self, call: Callable[..., int], *arguments: object) -> None:
         """Make a C call that sends, and repeat it until all of it is on its way."""
@@ -118,9 +122,12 @@ class Lent:
             if self._ended is ReturnCode.LOST_CONNECTION:
                 self._lost(ReturnCode.LOST_CONNECTION)
             return
-        if self._pending is not None:
-            # An exception struck while an earlier packet was half sent.
-            self._go_on(*self._pending)
+        self._sent += _PACKET
+        if self._sent > _ROOM:
+            self._host.hurry()
+            if self._pending is not None:
+                # An exception struck while an earlier packet was half sent.
+                self._go_on(*self._pending)
         code = call(self._pointer, *arguments)
         if code:
             self._pending = call, arguments
@@ -129,7 +136,6 @@ class Lent:
             self._go_on(call, arguments)
 
     def _go_on(self, call: Callable[..., int], arguments: tuple[object, ...]) -> None:
-        self._host.congested = True
         code = int(ReturnCode.IO_WAIT)
         while code in _HALF_SENT:
             self._host.wait_writable()

@@ -43,25 +43,22 @@ class Probe:
 
     The pre-flight of `_sockets` in small steps: a worker goes on serving the other
     job servers meanwhile. Only the resolution of a name blocks.
-
-    Raises:
-        CouldNotConnectError: the name cannot be resolved.
     """
 
-    deadline: float
+    deadline = float("inf")
     """When the present address has had its time; infinity for never."""
-    events: int
+    events = select.POLLOUT
     """What to poll for."""
 
     def __init__(self, server: Address, connect_timeout: float | None) -> None:
-        self._sock: socket.socket | None = None
-        self._addresses = _sockets._resolve(server)
+        self._server = server
         self._timeout = connect_timeout
-        self._until = time.monotonic() + (
-            float("inf") if connect_timeout is None else connect_timeout
-        )
+        self._sock: socket.socket | None = None
+        self._addresses: list[tuple[int, tuple[str, int]]] | None = None
+        self._until = float("inf")
         self._failure = CouldNotConnectError("the name has no address")
-        self._next()
+        self._greeted = False
+        self._received = b""
 
     def fileno(self) -> int:
         """Return the descriptor to poll, -1 when the probe is over."""
@@ -83,6 +80,11 @@ class Probe:
             CouldNotConnectError: nothing listens, or nothing answered in time.
             NotGearmanError: the peer speaks another protocol.
         """
+        if self._addresses is None:
+            self._addresses = _sockets._resolve(self._server)
+            if self._timeout is not None:
+                self._until = time.monotonic() + self._timeout
+            self._next()
         while True:
             if self._sock is None:
                 raise self._failure
@@ -108,17 +110,17 @@ class Probe:
             now = time.monotonic()
             self.deadline = now + (self._until - now) / len(self._addresses)
             family, sockaddr = self._addresses.pop(0)
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            self._greeted = False
+            self._received = b""
+            self.events = select.POLLOUT
+            # Kept at once: Ctrl-C may strike before the next line.
+            sock = self._sock = socket.socket(family, socket.SOCK_STREAM)
             sock.setblocking(False)
             code = sock.connect_ex(sockaddr)
             if code in (0, errno.EINPROGRESS):
-                self._sock = sock
-                self._greeted = False
-                self._received = b""
-                self.events = select.POLLOUT
                 return
-            sock.close()
             self._failure = CouldNotConnectError(os.strerror(code))
+            self.close()
 
     def _step(self, sock: socket.socket) -> Reached | None:
         try:

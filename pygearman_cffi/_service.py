@@ -239,6 +239,8 @@ class Service(Steps):
             return
         pointer, ended = job._pointer, job._ended
         job._detach()
+        if self._cworker is not None:
+            self._cworker.calm()
         if ended is None or ended is ReturnCode.LOST_CONNECTION:
             self.renew()
         else:

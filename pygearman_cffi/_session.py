@@ -46,6 +46,19 @@ class Session(Connection):
         self._epochs = False
         self._refusals: list[tuple[ReturnCode, str]] = []
         self._nudges: dict[Task, list[Task]] = {}
+        self._armed = False
+
+    # C waits once for what it then reads: asked again before, it says that the
+    # connection is gone.
+
+    def arm(self) -> bool:
+        """Let C look at its connection, unless it has seen something there already."""
+        self._armed = self._armed or super().arm()
+        return self._armed
+
+    def _run(self) -> int:
+        self._armed = False
+        return super()._run()
 
     @property
     def sending(self) -> bool:
@@ -106,14 +119,14 @@ class Session(Connection):
         task._sent(None, self.server)
         when = lib.gearman_task_attr_init_epoch(task._at, int(Priority.NORMAL))
         attributes = ffi.new("gearman_task_attr_t *", when)
-        value = ffi.from_buffer(workload)
+        value = ffi.from_buffer(workload) if workload else ffi.NULL
         argument = ffi.new(
             "gearman_argument_t *",
             lib.gearman_argument_make(ffi.NULL, 0, value, len(workload)),
         )
         frame, current.frame = current.frame, self
         try:
-            return lib.gearman_execute(
+            pointer = lib.gearman_execute(
                 self._pointer,
                 task._function,
                 len(task._function),
@@ -123,6 +136,8 @@ class Session(Connection):
                 argument,
                 ffi.NULL,
             )
+            self._code[0] = lib.gearman_client_error_code(self._pointer)
+            return pointer
         finally:
             current.frame = frame
 

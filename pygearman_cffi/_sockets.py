@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 
 _ECHO_REQ, _ECHO_RES, _ERROR, _OPTION_REQ, _OPTION_RES = 16, 17, 19, 26, 27
 _JOB_STATUS_RES, _STATUS_REQ, _STATUS_RES = 20, 41, 42
-_WORK_FAIL = 14
+_WORK_FAIL, _WORK_WARNING = 14, 29
 _HEADER = struct.Struct(">4sII")
 _GREETING = b"pygearman_cffi"
 _LINGER = struct.Struct("ii")
@@ -345,6 +345,17 @@ class Descriptor:
         return (
             bool(seen) and start.startswith(seen[:8]) and handle.startswith(seen[12:])
         )
+
+    def fail_job(self, handle: bytes, warning: bytes) -> bool:
+        """Tell the job server that a job failed; False where that cannot be sent."""
+        body = b"\0".join((handle, warning))
+        packets = _HEADER.pack(b"\0REQ", _WORK_WARNING, len(body)) + body
+        packets += _HEADER.pack(b"\0REQ", _WORK_FAIL, len(handle)) + handle
+        try:
+            with _borrow(self.number) as sock:
+                return self.open and sock.send(packets) == len(packets)
+        except OSError:
+            return False
 
     def shut_down(self) -> None:
         """End the connection from outside, which wakes a C call that waits on it."""

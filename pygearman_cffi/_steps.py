@@ -298,7 +298,7 @@ class Steps(Handling):
             self._sockets.update(d.number for d in cworker.descriptors)
         for number in self._sockets - self._muted:
             poll.register(number, select.POLLIN | HANG_UP)
-        probes = self._roster.probes
+        probes = [probe for probe in self._roster.probes if probe.fileno() >= 0]
         for probe in probes:
             poll.register(probe.fileno(), probe.events)
         if not probes:

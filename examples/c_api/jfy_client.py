@@ -17,6 +17,7 @@ the Python that takes its place. What the Pythonic layer leaves of it is ../jfy_
   would be heard when gearman_client_do() returns.
 * A client that has not asked the server for it (gearman_client_set_server_option(client,
   "exceptions")) times out when the job ends in an exception.
+* gearman_client_create() adds the servers in $GEARMAN_SERVERS; a bad value makes it fail.
 * A client is for one thread at a time, and for the process that made it.
 """
 

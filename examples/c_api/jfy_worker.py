@@ -17,6 +17,7 @@ the Python that takes its place. What the Pythonic layer leaves of it is ../jfy_
 * The job and its workload are gone when the function has returned.
 * While C waits, Python runs no signal handler: without the first line of main(), Ctrl-C
   would do nothing.
+* gearman_worker_create() adds the servers in $GEARMAN_SERVERS; a bad value makes it fail.
 * A worker is for one thread at a time, and for the process that made it.
 """
 
