@@ -34,6 +34,7 @@ __all__ = [
     "Frame",
     "LogTarget",
     "TaskFrame",
+    "aggregator_trampoline",
     "call_parking",
     "current",
     "function_trampoline",
@@ -55,7 +56,7 @@ _HARDENED = (
     "cffi's own wheel with pip"
 )
 
-_lock = threading.Lock()
+_lock = _library.fork_safe()
 _made: dict[str, CData] = {}
 
 
@@ -351,6 +352,32 @@ def function_trampoline() -> CData:
         "function",
         "int(gearman_job_st *, uintptr_t)",
         _make_function,
+        error=_FATAL,
+        onerror=park_escaped,
+    )
+
+
+def _make_aggregator() -> Callable[[CData, CData, CData], int]:
+    # A `gearman_aggregator_fn`: of what it answers C takes no notice.
+    def aggregate(_aggregator: CData, task: CData, result: CData) -> int:
+        frame: Service = current.frame
+        try:
+            frame.join(task, result)
+        except BaseException as error:
+            frame.park(error, fatal=True)
+            frame.drop_connections()
+            return _FATAL
+        return _SUCCESS
+
+    return aggregate
+
+
+def aggregator_trampoline() -> CData:
+    """Return the `gearman_aggregator_fn` of every divided function."""
+    return trampoline(
+        "aggregator",
+        "int(gearman_aggregator_st *, gearman_task_st *, gearman_result_st *)",
+        _make_aggregator,
         error=_FATAL,
         onerror=park_escaped,
     )

@@ -19,7 +19,11 @@ from ._handle import Handle
 from .enums import Verbose
 from .errors import ArgumentTypeError, InvalidArgumentError, UnsupportedError
 
-__all__ = ["Config", "Configured", "LogFunction", "Timeout"]
+__all__ = ["SEND_BUFFER_SIZE", "Config", "Configured", "LogFunction", "Timeout"]
+
+SEND_BUFFER_SIZE = 1 << 20
+"""Bytes. libgearman asks the kernel for 32 KiB, which makes every 64 KiB of a large
+payload wait for a delayed acknowledgement, 40 ms each."""
 
 LogFunction = Callable[[str, Verbose], object]
 Timeout = float | EllipsisType | None
@@ -48,6 +52,7 @@ class Config(Generic[_O]):
     identifier: bytes | None = None
     exceptions: bool = True
     server_options: list[bytes] = field(default_factory=list)
+    send_buffer_size: int | None = SEND_BUFFER_SIZE
     log: _callbacks.LogTarget | None = None
     verbose: Verbose = Verbose.NEVER
 
@@ -79,6 +84,7 @@ class Configured(Handle, Generic[_O]):
         identifier: str | bytes | None,
         options: _O,
         exceptions: bool = True,
+        send_buffer_size: int | None = SEND_BUFFER_SIZE,
     ) -> None:
         doing = f"{type(self).__name__}()"
         default = servers is None
@@ -97,6 +103,7 @@ class Configured(Handle, Generic[_O]):
             if identifier is None
             else _convert.identifier(identifier, doing),
             exceptions=bool(exceptions),
+            send_buffer_size=_convert.buffer_size(send_buffer_size, doing),
         )
         super().__init__()
 
@@ -205,6 +212,20 @@ class Configured(Handle, Generic[_O]):
         doing = self._call("timeout")
         self._check_mine(doing)
         self._config.timeout = _convert.seconds(value, "timeout", doing)
+
+    @property
+    def send_buffer_size(self) -> int | None:
+        """Bytes that the kernel is asked to buffer of what is sent, at each connect.
+
+        None leaves libgearman's 32 KiB. The kernel's own limit, net.core.wmem_max on
+        Linux, holds in any case.
+        """
+        return self._config.send_buffer_size
+
+    @send_buffer_size.setter
+    def send_buffer_size(self, value: int | None) -> None:
+        doing = self._call("send_buffer_size")
+        self._set(doing, send_buffer_size=_convert.buffer_size(value, doing))
 
     # -- options ------------------------------------------------------------------
 

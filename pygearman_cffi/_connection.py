@@ -39,6 +39,8 @@ __all__ = ["Broken", "Connection"]
 _OPTIONS = int(ClientOption.NON_BLOCKING | ClientOption.FREE_TASKS)
 _WAIT = 1.0
 """No wait is longer: a wrong guess of the descriptor may only cost time."""
+_UNSURE = 0.05
+"""Seconds to wait at a descriptor that has not shown to be C's."""
 _ARM = 1
 """Milliseconds that C may wait where Python has already waited."""
 _SLICE = 100
@@ -193,13 +195,17 @@ class Connection(TaskFrame):
             if deadline is not None and time.monotonic() >= deadline:
                 raise GearmanTimeoutError("the time is up")
             self._watch(self._sending(nudge))
-            self.wait(deadline)
-            if self._descriptor is not None and not sure:
+            if sure or self._descriptor is None:
+                self.wait(deadline)
+            else:  # another's socket may be silent while the answer is here
+                self.wait(time.monotonic() + _UNSURE)
                 sure = self._descriptor.shows(nudge._asked)
             code = self._run()
         if not sure:
             return False
         self._watch(False)
+        if self._descriptor is not None:
+            self._descriptor.widen(self._config.send_buffer_size)
         names = [b"exceptions"] if self._config.exceptions else []
         for name in (*names, *self._config.server_options):
             try:
@@ -247,6 +253,9 @@ class Connection(TaskFrame):
         Signals are served meanwhile. The next turn does what there is to do.
         """
         if self._descriptor is None:
+            limit = None if deadline is None else deadline - time.monotonic()
+            slice_ = _SLICE if limit is None else _convert.milliseconds(limit)
+            self._lib.gearman_client_set_timeout(self._pointer, min(slice_, _SLICE))
             return self.arm()
         left = _WAIT
         if deadline is not None:

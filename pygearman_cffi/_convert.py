@@ -22,6 +22,7 @@ __all__ = [
     "address",
     "addresses",
     "buffer",
+    "buffer_size",
     "check",
     "epoch",
     "function_name",
@@ -190,6 +191,22 @@ def seconds(value: float | None, what: str, doing: str) -> float | None:
         )
     # float() cannot take every int.
     return None if value > 1e300 else float(value)
+
+
+def buffer_size(value: int | None, doing: str) -> int | None:
+    """Check the size of a kernel buffer."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ArgumentTypeError(
+            f"send_buffer_size is int or None, not {type(value).__name__}", doing=doing
+        )
+    if not 1 <= value < 2**31:
+        raise InvalidArgumentError(
+            f"send_buffer_size is {value}; it must be 1 to 2**31-1, or None",
+            doing=doing,
+        )
+    return value
 
 
 def epoch(value: datetime | float, doing: str) -> int:

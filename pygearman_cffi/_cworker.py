@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from . import _callbacks, _convert, _library
 from ._config import Config
+from ._dividing import Interrupter
 from ._handle import generation
 from ._library import CData, ffi
 from ._probe import next_number, take_all, take_new
@@ -44,7 +45,7 @@ class CWorker:
     def __init__(
         self,
         config: Config[WorkerOption],
-        functions: Iterable[Function],
+        functions: Collection[Function],
         spare: int,
     ) -> None:
         """Make it, without servers.
@@ -70,6 +71,11 @@ class CWorker:
         self.born_at = time.monotonic()
         self._code = ffi.new("gearman_return_t *")
         self._hurried = False
+        self.divides = False
+        """It serves a divided function, for whose parts C waits by itself."""
+        self._reduce = -1
+        self._interrupter: Interrupter | None = None
+        self._hidden: str | None = None
         self.pointer: CData = _library.new_worker()
         self._pipe: Any = self._lib.gearman_worker_id(self.pointer)
         made = False
@@ -77,6 +83,7 @@ class CWorker:
             self._configure(config)
             for function in functions:
                 self._define(function)
+            self._prepare_dividing(functions)
             made = True
         finally:
             if not made:
@@ -120,11 +127,20 @@ class CWorker:
             trampoline = ffi.cast(
                 "gearman_function_fn *", _callbacks.function_trampoline()
             )
+            if function.aggregate is None:
+                made = lib.gearman_function_create(trampoline)
+            else:
+                made = lib.gearman_function_create_partition(
+                    trampoline,
+                    ffi.cast(
+                        "gearman_aggregator_fn *", _callbacks.aggregator_trampoline()
+                    ),
+                )
             code = lib.gearman_worker_define_function(
                 self.pointer,
                 function.name,
                 len(function.name),
-                lib.gearman_function_create(trampoline),
+                made,
                 timeout,
                 ffi.cast("void *", function.number),
             )
@@ -182,9 +198,46 @@ class CWorker:
             every server has none. After any other the C worker must be thrown away:
             at the next call it would follow a null pointer.
         """
+        if self.divides:
+            return self._work_dividing()
         if self.settled:
             return self._lib.gearman_worker_work(self.pointer)
         return self._watched(self._lib.gearman_worker_work, self.pointer)
+
+    def _prepare_dividing(self, functions: Collection[Function]) -> None:
+        limits = [f.reduce_timeout for f in functions if f.aggregate is not None]
+        if limits:
+            self.divides = True
+            known = [limit for limit in limits if limit is not None]
+            if len(known) == len(limits):
+                self._reduce = _convert.milliseconds(max(known))
+            self._interrupter = Interrupter(self, self._peers)
+
+    def _work_dividing(self) -> int:
+        """As `work`, where C may make a client that waits as long as we would."""
+        lib = self._lib
+        lib.gearman_worker_set_timeout(self.pointer, self._reduce)
+        # That client would take its servers from here too.
+        self._hidden = os.environ.pop("GEARMAN_SERVERS", None)
+        try:
+            if self.settled:
+                return lib.gearman_worker_work(self.pointer)
+            return self._watched(lib.gearman_worker_work, self.pointer)
+        finally:
+            self.run_python()
+            lib.gearman_worker_set_timeout(self.pointer, ARM)
+
+    def run_python(self) -> None:
+        """Before Python code runs: give it its environment and its Ctrl-C."""
+        if self._hidden is not None:
+            os.environ["GEARMAN_SERVERS"], self._hidden = self._hidden, None
+        if self._interrupter is not None:
+            self._interrupter.disarm()
+
+    def wait_for_parts(self) -> None:
+        """Before C waits for the parts of a job: watch for Ctrl-C in its place."""
+        if self._interrupter is not None:
+            self._interrupter.arm()
 
     def grab(self) -> tuple[int, CData]:
         """As `work`, but return the C job; after NO_JOBS, too, it must be thrown away."""
@@ -205,6 +258,8 @@ class CWorker:
             self._holding = True
             self._number = next_number(self._spare)
             code = call(*arguments)
+            if not self._holding:  # let go of while C waited for the parts of a job
+                self.hold()
             self._take(take_new(self._number, self._peers))
             if code == _NO_JOBS:
                 self._settle()
@@ -284,6 +339,8 @@ class CWorker:
 
     def free(self) -> None:
         """Free it, connections and all: the servers give its jobs to others."""
+        if self._interrupter is not None:
+            self._interrupter.close()
         pointer, self.pointer = self.pointer, ffi.NULL
         if pointer and self._born == generation():
             self._lib.gearman_worker_free(pointer)

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from . import _convert, _library
@@ -119,6 +119,3 @@ class Interrupter:
                 for descriptor in [*take_all(self._peers), *self._cworker.descriptors]:
                     descriptor.shut_down()
         os.close(self._read)
-
-
-Aggregator = Callable[[list[bytes]], "BytesLike | None"]

@@ -24,8 +24,6 @@ from .errors import (
     CouldNotConnectError,
     GearmanError,
     GearmanTimeoutError,
-    ProtocolError,
-    ServerError,
 )
 from .task import Kind, Task
 
@@ -79,17 +77,15 @@ class Engine:
         given = False
         while self._failure is None and self._skip():
             task = self._waiting[0]
-            if task._kind.asks and not self._questions.choose(task, deadline):
+            if task._kind.asks and not self._questions.prepare(task, deadline):
+                self._failure = self._questions.take_error()
                 continue
             try:
-                if task._kind is Kind.STATUS_BY_UNIQUE:
-                    self._failure = self._questions.ask(task, deadline)
-                    continue
                 session = self._place(task, deadline)
-            except (CouldNotConnectError, ServerError, ProtocolError) as reason:
+            except CouldNotConnectError as reason:
                 if not task._kind.asks:
                     raise
-                self._questions.unanswered[task._ask[0]] = reason
+                self._questions.unanswered(task, reason)
                 continue
             if session is None:
                 break
@@ -192,14 +188,16 @@ class Engine:
         if not self._clean:  # the last run was interrupted while it cleaned up
             self._abandon_all(*self._why)
         self._failure = None
-        self._questions.unanswered.clear()
+        self._questions.begin()
         self._lost.clear()
         self._why = (ReturnCode.LOST_CONNECTION, "the run was interrupted")
         self._clean = False
         try:
-            turned = once
+            turned = False
             while True:
-                fed = self._failure is None and self._feed_or_fail(deadline)
+                # Once means two turns: what is given is sent, what has come is read.
+                last = once and turned
+                fed = not (last or self._failure) and self._feed_or_fail(deadline)
                 active = self.lanes.active
                 if not active:
                     break
@@ -209,9 +207,9 @@ class Engine:
                     if not session.broken:
                         self._turn(session, None if once else deadline)
                 turned = True
-                if once or (until is not None and until()):
+                if last or (until is not None and until()):
                     break
-                if deadline is not None and time.monotonic() >= deadline:
+                if not once and deadline is not None and time.monotonic() >= deadline:
                     self._check_time(deadline)
             self._clean = True
         finally:

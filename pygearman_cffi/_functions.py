@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 from . import _convert
 from ._config import Configured
 from ._convert import BytesLike
-from ._registry import Function, Registry
+from ._registry import Aggregator, Function, Registry
 from .enums import ReturnCode, WorkerOption
 from .errors import ArgumentTypeError, InvalidArgumentError
 from .job import Job
@@ -65,9 +65,12 @@ class Functions(Configured[WorkerOption]):
     def _serve(
         self,
         name: str | bytes,
-        call: WorkerFunction | None,
+        call: Callable[[Job], object] | None,
         timeout: float | None,
         doing: str,
+        *,
+        aggregate: Aggregator | None = None,
+        reduce_timeout: float | None = None,
     ) -> None:
         key = self._name(name, doing)
         limit = _convert.seconds(timeout, "timeout", doing)
@@ -80,11 +83,13 @@ class Functions(Configured[WorkerOption]):
         if (
             known is not None
             and known.timeout == limit
+            and known.reduce_timeout == reduce_timeout
             and (known.call is None) is (call is None)
+            and (known.aggregate is None) is (aggregate is None)
         ):
-            known.call = call  # C has only its number
+            known.call, known.aggregate = call, aggregate  # C has only its number
             return
-        self._functions[key] = Function(key, call, limit)
+        self._functions[key] = Function(key, call, limit, aggregate, reduce_timeout)
         self._functions_changed()
 
     def add_function(
@@ -109,16 +114,46 @@ class Functions(Configured[WorkerOption]):
         Wraps `gearman_worker_define_function`.
         """
         doing = f"add_function({name!r})"
-        if not callable(fn):
-            raise ArgumentTypeError(
-                f"fn is callable, not {type(fn).__name__}", doing=doing
-            )
-        if inspect.iscoroutinefunction(fn):
-            raise ArgumentTypeError(
-                "fn is a coroutine function; wrap it: lambda job: asyncio.run(fn(job))",
-                doing=doing,
-            )
+        _check_callable(fn, "fn", doing)
         self._serve(name, fn, timeout, doing)
+
+    def define_partition(
+        self,
+        name: str | bytes,
+        mapper: Callable[[Job], object],
+        aggregator: Aggregator,
+        *,
+        reduce_timeout: float | None = None,
+    ) -> None:
+        """Serve a function that divides a job among other workers and joins the parts.
+
+        For clients that call `Client.execute_by_partition`, or its twin in C. Each
+        `job.send_data(part)` of the mapper becomes a job of the function that the
+        client has named, which needs workers of its own: this one waits meanwhile. C
+        waits, so `stop()` ends it only afterwards, and Ctrl-C gives the job back. A part
+        that fails fails the whole job. One that ends in an exception ends nothing,
+        unless gearmand was started with --exceptions: give a `reduce_timeout`.
+
+        Args:
+            name: as for `add_function`.
+            mapper: called with the job; what it returns is ignored.
+            aggregator: called with the results of the parts in the order in which
+                they were sent; returns the whole result, bytes-like.
+            reduce_timeout: seconds without a word from the parts after which the job
+                fails; None for no limit. Of several in one worker the longest holds.
+
+        Raises:
+            InvalidArgumentError, ArgumentTypeError: as for `add_function`.
+
+        Wraps `gearman_function_create_partition`.
+        """
+        doing = f"define_partition({name!r})"
+        _check_callable(mapper, "mapper", doing)
+        _check_callable(aggregator, "aggregator", doing)
+        limit = _convert.seconds(reduce_timeout, "reduce_timeout", doing)
+        self._serve(
+            name, mapper, None, doing, aggregate=aggregator, reduce_timeout=limit
+        )
 
     @overload
     def function(self, name: _F) -> _F: ...
@@ -189,4 +224,23 @@ class Functions(Configured[WorkerOption]):
 
     def _copy_functions(self, other: Functions) -> None:
         for key, function in other._functions.items():
-            self._functions[key] = Function(key, function.call, function.timeout)
+            self._functions[key] = Function(
+                key,
+                function.call,
+                function.timeout,
+                function.aggregate,
+                function.reduce_timeout,
+            )
+
+
+def _check_callable(fn: object, what: str, doing: str) -> None:
+    if not callable(fn):
+        raise ArgumentTypeError(
+            f"{what} is callable, not {type(fn).__name__}", doing=doing
+        )
+    if inspect.iscoroutinefunction(fn):
+        raise ArgumentTypeError(
+            f"{what} is a coroutine function; wrap it: lambda job: "
+            "asyncio.run(fn(job))",
+            doing=doing,
+        )

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import _convert, _library
+from . import _convert, _dividing, _library
 from ._callbacks import Frame
 from ._convert import BytesLike
 from ._cworker import CWorker
@@ -34,6 +34,8 @@ SLICE = 400
 _LONGEST_TEXT = 8192
 # Plain integers: an enum member would be converted at every callback.
 _SUCCESS = int(ReturnCode.SUCCESS)
+_FATAL = int(ReturnCode.FATAL)
+_IO_WAIT = int(ReturnCode.IO_WAIT)
 _RETRY = int(ReturnCode.ERROR)
 """Answered by a function it makes C drop its connections, and so the job."""
 
@@ -57,6 +59,9 @@ class Handling(Frame):
         """How the last job ended; ERROR where it was given back for another try."""
         self.given_back = False
         """C has dropped its connections, to be replaced before anything else."""
+        self.dividing: Function | None = None
+        """The function whose parts C is waiting for."""
+        self._divided_handle = b""
         self.congested = False
         """So much was sent that a socket may take no more for a while."""
 
@@ -73,12 +78,19 @@ class Handling(Frame):
         self.ended = ReturnCode.ERROR
         call = function.call
         assert call is not None
+        if function.aggregate is not None:
+            self.dividing = function
+            self._divided_handle = job.handle.encode("utf-8", "surrogateescape")
+            if cworker is not None:
+                cworker.run_python()
         return job, call
 
     def complete(self, job: Job, result: object) -> int:
         """Send what the function returned, unless it has ended the job itself."""
         if self._born != generation():
             raise self._forked()
+        if self.dividing is not None:
+            return self._wait_for_parts(job)
         if job._ended is None:
             if result is None:
                 payload: BytesLike = b""
@@ -100,6 +112,8 @@ class Handling(Frame):
         lib = self._lib
         if isinstance(error, StopWorker):
             self._wakeup.stopping = True
+            if self.dividing is not None:
+                return self._wait_for_parts(job)
             self._finish(job, lib.gearman_job_send_complete, error.result)
             return self._leave(job)
         if isinstance(error, RetryJob):
@@ -108,6 +122,8 @@ class Handling(Frame):
                 return self._leave(job, back=True)
         elif isinstance(error, JobFail):
             _log.info("job %s of %r failed: %s", job.handle, job.function_name, error)
+            if self.dividing is not None:
+                return self._leave_divided(job, error.warning)
             self._finish(job, lib.gearman_job_send_fail, None, error.warning)
         elif isinstance(error, JobException):
             self._finish(job, lib.gearman_job_send_exception, error.payload)
@@ -121,6 +137,8 @@ class Handling(Frame):
                 exc_info=error,
             )
             text = _describe(error)
+            if self.dividing is not None:
+                return self._leave_divided(job, text)
             if self._send_exceptions:
                 self._finish(job, lib.gearman_job_send_exception, text)
             else:
@@ -135,6 +153,71 @@ class Handling(Frame):
         if self.forked:
             self._forked()
         return self._answer(_RETRY)
+
+    # -- a divided job --------------------------------------------------------------
+
+    def _wait_for_parts(self, job: Job) -> int:
+        """Let C wait for what the mapper has given away, and call the aggregator."""
+        self._job = None
+        job._detach()
+        self._held = False  # C holds no lock of ours while it waits
+        self.ended = ReturnCode.SUCCESS
+        if self._cworker is not None:
+            self._cworker.wait_for_parts()
+        return _SUCCESS
+
+    def _leave_divided(self, job: Job, warning: BytesLike) -> int:
+        """Have C fail the job: of a divided one it takes no such word from us."""
+        try:
+            if len(warning):
+                job._give(self._lib.gearman_job_send_warning, warning)
+        except GearmanError as reason:
+            self._tell_lost(job, reason)
+        self._job = None
+        job._detach()
+        self.ended = ReturnCode.WORK_FAIL
+        self._answer(_SUCCESS)
+        return _FATAL
+
+    def join(self, task: CData, result: CData) -> None:
+        """Give the aggregator the parts, and C what it returned."""
+        cworker, function = self._cworker, self.dividing
+        assert cworker is not None
+        assert function is not None
+        assert function.aggregate is not None
+        cworker.run_python()
+        try:
+            value = function.aggregate(_dividing.collect(task))
+            if value is not None:
+                _dividing.store(result, _convert.workload(value, "the aggregator"))
+        except Exception as error:  # noqa: BLE001
+            self.ended = ReturnCode.WORK_FAIL
+            self.given_back = True
+            _log.error("the aggregator of %r failed", function.text, exc_info=error)
+            _dividing.tell_failure(cworker, self._divided_handle, _describe(error))
+
+    def drop_connections(self) -> None:
+        """End the connections from outside: the server gives the job to another."""
+        self.given_back = True
+        if self._cworker is not None:
+            for descriptor in self._cworker.descriptors:
+                descriptor.shut_down()
+
+    def _divided(
+        self, code: int, call: Callable[[CWorker], int], cworker: CWorker
+    ) -> int:
+        """Say what came of a divided job; C says it in a way of its own."""
+        self.dividing = None
+        if code != _SUCCESS:
+            # It tells the client of a failure only at its next call, which then
+            # reports a success of nothing.
+            if code != ReturnCode.LOST_CONNECTION and call(cworker) == _IO_WAIT:
+                self.wait_writable()
+                call(cworker)
+            self.given_back = True
+            lost = code == ReturnCode.LOST_CONNECTION
+            self.ended = ReturnCode.LOST_CONNECTION if lost else ReturnCode.WORK_FAIL
+        return _SUCCESS
 
     # -- the end of a job -----------------------------------------------------------
 

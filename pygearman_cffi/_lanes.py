@@ -18,7 +18,7 @@ from .errors import (
     NotGearmanError,
 )
 
-__all__ = ["Lanes", "wait_for_any"]
+__all__ = ["Lanes", "unreached", "wait_for_any"]
 
 _PENALTY = 10.0
 """Seconds for which a server that could not be reached is tried last."""
@@ -102,14 +102,7 @@ class Lanes:
             self._down.pop(server, None)
             session.raise_parked()
             return session
-        foreign = all(isinstance(reason, NotGearmanError) for _, reason in reasons)
-        cls = NotGearmanError if foreign else CouldNotConnectError
-        raise cls(
-            f"no job server could be reached: {_listed(reasons)}. Nothing was sent; "
-            "check the address, and that a job server runs there",
-            code=reasons[-1][1].code,
-            detail=_listed(reasons),
-        )
+        raise unreached(reasons)
 
     def first(self, deadline: float | None) -> Session:
         """Return the session that jobs go to, connected and fit for use.
@@ -176,3 +169,16 @@ def wait_for_any(sessions: list[Session], deadline: float | None) -> bool:
 
 def _listed(reasons: list[tuple[Address, GearmanError]]) -> str:
     return "; ".join(f"{host}:{port}: {reason}" for (host, port), reason in reasons)
+
+
+def unreached(reasons: list[tuple[Address, GearmanError]]) -> CouldNotConnectError:
+    """Make the error that says of each server why it was not reached."""
+    foreign = all(isinstance(reason, NotGearmanError) for _, reason in reasons)
+    cls = NotGearmanError if foreign else CouldNotConnectError
+    told = _listed(reasons)
+    return cls(
+        f"no job server could be reached: {told}. Nothing was sent; check the address, "
+        "and that a job server runs there",
+        code=reasons[-1][1].code,
+        detail=told,
+    )

@@ -27,6 +27,7 @@ __all__ = [
     "c_string",
     "features",
     "ffi",
+    "fork_safe",
     "has_symbol",
     "library_path",
     "load",
@@ -58,7 +59,17 @@ Install libgearman, or name its file in $PYGEARMAN_LIBGEARMAN:
   Alpine:          apk add gearman-libs
   macOS:           brew install gearman"""
 
-_lock = threading.RLock()
+
+def fork_safe() -> threading.RLock:
+    """Return a lock that no forked child finds held by a thread it does not have."""
+    lock = threading.RLock()
+    os.register_at_fork(
+        before=lock.acquire, after_in_child=lock.release, after_in_parent=lock.release
+    )
+    return lock
+
+
+_lock = fork_safe()
 _lib: Lib | None = None
 _path = ""
 _templates: dict[str, CData] = {}

@@ -236,7 +236,7 @@ def take_new(number: int, peers: Collection[Address]) -> Descriptor | None:
     taken for another one's; its close never blocks.
     """
     try:
-        with socket.socket(fileno=os.dup(number)) as sock:
+        with _sockets._borrow(number) as sock:
             mark = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
             if mark != _sockets._MARK:
                 return None

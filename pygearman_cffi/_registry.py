@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
+from ._convert import BytesLike
 from .enums import ReturnCode
 from .errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from .job import Job
 
-__all__ = ["Function", "Registry"]
+__all__ = ["Aggregator", "Function", "Registry"]
+
+Aggregator = Callable[[list[bytes]], "BytesLike | None"]
 
 _numbers = count(1)
 
@@ -26,6 +29,9 @@ class Function:
     call: Callable[[Job], object] | None
     """None: registered for `grab_job` only."""
     timeout: float | None
+    aggregate: Aggregator | None = None
+    """Joins the results of what `call` has given away; None: nothing is divided."""
+    reduce_timeout: float | None = None
     number: int = field(default_factory=lambda: next(_numbers))
     """How C knows it: never the address of a Python object that could be gone."""
     text: str = ""

@@ -92,7 +92,12 @@ class Service(Steps):
         What `serve` does, without its detours: one server, connected, and no news but
         jobs. Whatever else turns up is left to the caller, who finds it unchanged.
         """
-        if self._attention or not cworker.settled or len(cworker.descriptors) != 1:
+        if (
+            self._attention
+            or not cworker.settled
+            or len(cworker.descriptors) != 1
+            or cworker.divides
+        ):
             return cworker.work()
         descriptor = cworker.descriptors[0]
         work = self._lib.gearman_worker_work

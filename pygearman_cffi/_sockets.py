@@ -10,12 +10,12 @@ import os
 import select
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from . import _library
 from ._convert import Address, BytesLike
 from .enums import ReturnCode
 from .errors import (
@@ -52,14 +52,8 @@ _CHUNK = 262144
 _FOREVER = 2**31 - 1
 """The longest that poll() can count, in milliseconds."""
 
-connecting = threading.RLock()
+connecting = _library.fork_safe()
 """Held while C makes a socket and it is told from those of other threads."""
-# A child forked by another thread would find it locked for ever.
-os.register_at_fork(
-    before=connecting.acquire,
-    after_in_child=connecting.release,
-    after_in_parent=connecting.release,
-)
 
 
 @dataclass(frozen=True)
@@ -338,7 +332,8 @@ class Descriptor:
         """Tell whether the status of this job has come, as far as anything has."""
         try:
             with _borrow(self.number) as sock:
-                seen = sock.recv(_HEADER.size + len(handle), socket.MSG_PEEK)
+                flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
+                seen = sock.recv(_HEADER.size + len(handle), flags)
         except OSError:
             return False
         start = _HEADER.pack(b"\0RES", _JOB_STATUS_RES, 0)[:8]
@@ -365,6 +360,11 @@ class Descriptor:
                     sock.shutdown(socket.SHUT_RDWR)
             except OSError:  # it has ended by itself
                 pass
+
+    def widen(self, size: int | None) -> None:
+        """Let the kernel take more of what C sends; its own limit holds."""
+        if size is not None:
+            self._set(socket.SO_SNDBUF, size)
 
     def linger(self, *, reset: bool) -> None:
         """Say how C's close ends: at once with a reset, or quietly in the background.

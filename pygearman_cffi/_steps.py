@@ -29,6 +29,8 @@ _SHORT_LIFE = 1.0
 """Seconds: connections that last no longer are not made anew at once."""
 _NOOP = 12
 """The size of the packet that wakes a sleeping worker."""
+_MUTE = 5
+"""Milliseconds for which a socket is not watched."""
 _SUCCESS = int(ReturnCode.SUCCESS)
 _IO_WAIT = int(ReturnCode.IO_WAIT)
 _NO_JOBS = int(ReturnCode.NO_JOBS)
@@ -72,7 +74,7 @@ class Steps(Handling):
         """When the next step is due though nothing happens."""
         self._poll: select.poll | None = None
         self._sockets: set[int] = set()
-        self._woken: set[int] = set()
+        self._woken: dict[int, int] = {}
         self._muted: set[int] = set()
         self._paused_until = 0.0
         self._pauses = Backoff(1.0, 30.0, jitter=0.0)
@@ -103,6 +105,8 @@ class Steps(Handling):
         # the C worker, which could crash at its next call, is thrown away.
         self._asking = True
         code = call(cworker)
+        if self.dividing is not None and code != _IO_WAIT:
+            code = self._divided(code, call, cworker)
         if code == _SUCCESS:
             self._answered()
             if self.given_back:
@@ -256,6 +260,8 @@ class Steps(Handling):
                 due = min(due, self._roster.next_time)
             end = due if until is None else min(due, until)
             limit = max(0.0, min(limit, (end - time.monotonic()) * 1000))
+        if self._muted:
+            limit = min(limit, _MUTE)
         if cworker is not None and (cworker.blind or (asking and not cworker.settled)):
             limit = BLIND if cworker.blind else ARM
             code = cworker.arm()
@@ -268,6 +274,9 @@ class Steps(Handling):
         if active:
             self._asked_at = None
             return True
+        if self._muted:
+            self._muted.clear()
+            self._poll = None
         if asking and self._stalled(limit):
             return True
         return due < float("inf") and time.monotonic() >= due
@@ -306,14 +315,15 @@ class Steps(Handling):
         return poll
 
     def _mute(self, number: int) -> None:
-        """Do not watch a socket that C does not read while it asks another server.
+        """Do not watch a socket that C does not read, for it asks another server.
 
-        All that can be on it is the packet that wakes us, or the end: C sees it later.
+        All that can be on it is the packet that wakes us, or the end. The server that
+        is asked sends such a packet twice at most: the same, and "no job".
         """
-        if number in self._woken and unread(number) in (0, _NOOP):
+        times = self._woken[number] = self._woken.get(number, 0) + 1
+        if times > 2 and unread(number) in (0, _NOOP):
             self._muted.add(number)
             self._poll = None
-        self._woken.add(number)
 
     def _stalled(self, waited: float) -> bool:
         """Give up a server that owes an answer and says nothing at all."""

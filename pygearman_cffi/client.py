@@ -7,7 +7,7 @@ from datetime import datetime
 from types import TracebackType
 
 from . import _convert
-from ._config import Timeout
+from ._config import SEND_BUFFER_SIZE, Timeout
 from ._convert import BytesLike, ServersLike
 from ._engine import Engine
 from ._runs import RunCalls
@@ -37,6 +37,8 @@ class Client(RunCalls):
         identifier: the name that the job server lists for the connection.
         exceptions: ask the job server to pass on the exceptions of workers.
         options: see `ClientOption`.
+        send_buffer_size: bytes that the kernel is asked to buffer, None for libgearman's
+            32 KiB, with which large payloads crawl.
 
     Raises:
         InvalidArgumentError: a server, a name or a time that cannot be used.
@@ -54,6 +56,7 @@ class Client(RunCalls):
         identifier: str | None = None,
         exceptions: bool = True,
         options: ClientOption = _NO_OPTIONS,
+        send_buffer_size: int | None = SEND_BUFFER_SIZE,
     ) -> None:
         super().__init__(
             servers,
@@ -63,6 +66,7 @@ class Client(RunCalls):
             identifier=identifier,
             options=options,
             exceptions=exceptions,
+            send_buffer_size=send_buffer_size,
         )
         self._engine = Engine(self._config)
         self._task_fns = {}
@@ -78,6 +82,9 @@ class Client(RunCalls):
         Wraps `gearman_client_free`.
         """
         if self._closed:
+            return
+        if not self._is_ours():  # the connection is the parent process's
+            self._closed = True
             return
         doing = "Client.close()"
         self._begin(doing)

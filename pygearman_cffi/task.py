@@ -127,6 +127,8 @@ class Task:
     """The handle or unique of the job that a question is about."""
     _ask: tuple[Address, ...] = ()
     """The servers that a question still goes to, one after the other."""
+    _heard: bool = False
+    """One of them has answered it."""
     _on_created: TaskFunction | None = None
     _on_data: TaskFunction | None = None
     _on_warning: TaskFunction | None = None
@@ -315,6 +317,7 @@ class Task:
         self._running = running
         if self._kind is Kind.STATUS_BY_UNIQUE:
             self.client_count = client_count
+        self._heard = True
         self._ask = self._ask[1:]
         if not known and self._ask:
             self._unsent()
