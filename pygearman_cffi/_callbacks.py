@@ -70,6 +70,8 @@ class Frame:
 
     def park(self, error: BaseException, *, fatal: bool) -> None:
         """Keep an exception until C has returned; a fatal one replaces the first."""
+        if isinstance(error, GearmanError):
+            error._theirs = True
         if self.error is None or (fatal and not self.fatal):
             self.error = error
         self.fatal = self.fatal or fatal
@@ -86,8 +88,6 @@ def call_parking(frame: Frame, fn: Callable[[Any], object], argument: object) ->
     try:
         fn(argument)
     except Exception as error:
-        if isinstance(error, GearmanError):
-            error._theirs = True
         frame.park(error, fatal=False)
 
 

@@ -113,6 +113,8 @@ class Connection(TaskFrame):
                 if self._connect(reached, deadline if own else until, blind):
                     break
                 # It was the socket of another thread's C: nothing of it is ours.
+                if self._descriptor is not None:
+                    self._descriptor.give_back()
                 self._descriptor = None
                 self._free(reset=False)
             opened = True

@@ -254,8 +254,8 @@ class CWorker:
 
     def _watched(self, call: Callable[..., int], *arguments: CData) -> int:
         """Let C go on to connect, and take the socket that it makes."""
-        with connecting:
-            self._holding = True
+        self.hold()
+        try:
             self._number = next_number(self._spare)
             code = call(*arguments)
             if not self._holding:  # let go of while C waited for the parts of a job
@@ -265,7 +265,10 @@ class CWorker:
                 self._settle()
             elif code == _SUCCESS and len(self._peers) == len(self.descriptors) == 1:
                 self.settled = True
-            self._holding = False
+        finally:
+            if self._holding:
+                self._holding = False
+                connecting.release()
         return code
 
     def let_go(self) -> bool:

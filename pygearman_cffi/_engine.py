@@ -216,11 +216,12 @@ class Engine:
             if not self._clean:
                 self._abandon_all(*self._why)
                 self._clean = True
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
+        failure, self._failure = self._failure, None
+        unsent = failure is None or isinstance(failure, CouldNotConnectError)
+        if unsent and self._lost and self.tells_lost:
+            raise self._lost_error() from failure
+        if failure is not None:
             raise failure
-        if self._lost and self.tells_lost:
-            raise self._lost_error()
         return self.idle
 
     def run_one(self, task: Task, deadline: float | None) -> None:

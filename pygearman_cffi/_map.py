@@ -13,7 +13,7 @@ from ._convert import BytesLike
 from ._engine import Engine
 from ._handle import Handle
 from .enums import ReturnCode
-from .errors import GearmanError, GearmanTimeoutError
+from .errors import CouldNotConnectError, GearmanError, GearmanTimeoutError
 from .task import Task
 
 if TYPE_CHECKING:
@@ -109,10 +109,14 @@ class Results(Handle, Iterator["bytes | GearmanError"]):
             full = self._refill()
             if not self._number:
                 return None
-            if full:
-                self._engine.run(deadline, until=self._ready)
-            else:  # a slow source: what it has given so far goes out meanwhile
-                self._engine.run(deadline, once=True)
+            try:
+                if full:
+                    self._engine.run(deadline, until=self._ready)
+                else:  # a slow source: what it has given so far goes out meanwhile
+                    self._engine.run(deadline, once=True)
+            except CouldNotConnectError:
+                if not self._ready():  # else the task in turn says what it lost
+                    raise
         return (self._flying if self._ordered else self._done).popleft()
 
     def _refill(self) -> bool:

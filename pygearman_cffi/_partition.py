@@ -82,7 +82,7 @@ class _Helper:
             argument,
             ffi.NULL,
         )
-        told = text(lib.gearman_client_error(client))
+        told = session._told()
         if not pointer:
             return ReturnCode(lib.gearman_client_error_code(client)), b"", "", told
         code = ReturnCode(lib.gearman_task_return(pointer))

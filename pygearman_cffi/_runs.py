@@ -83,8 +83,9 @@ class RunCalls(TaskCalls):
             timeout: seconds, None for no limit, `...` for the client's.
 
         Returns:
-            True when there is something for `run_tasks` to do; False when the time was
-            up, and at once when nothing is in flight.
+            True when there is something for `run_tasks` to do, at once when nothing is
+            in flight but tasks wait; False when the time was up, and at once without
+            any task.
 
         Wraps `gearman_client_wait`.
         """
@@ -96,8 +97,8 @@ class RunCalls(TaskCalls):
                 if self._engine.wait(sessions, deadline):
                     return True
                 if deadline is not None and time.monotonic() >= deadline:
-                    break
-            return False
+                    return False
+            return not self._engine.idle
         finally:
             self._end()
 
@@ -184,7 +185,9 @@ class RunCalls(TaskCalls):
             session = self._engine.lanes.open(self._config.servers, deadline)
             run_partition(session, partition, task, deadline)
         except GearmanError as error:
-            raise (task._error or error.during(doing)) from error.__cause__
+            ours = not (error._theirs or error.doing)
+            own = task._error if ours else None
+            raise (own or error.during(doing)) from error.__cause__
         finally:
             self._end()
         if task._error is not None and not task.is_finished:

@@ -52,7 +52,34 @@ _CHUNK = 262144
 _FOREVER = 2**31 - 1
 """The longest that poll() can count, in milliseconds."""
 
-connecting = _library.fork_safe()
+_PATIENCE = 1.0
+
+
+class _Turn:
+    """A lock that nobody waits for in vain: without it there is only more to guess.
+
+    An interrupt can strike while it is let go, and leave it taken for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = _library.fork_safe()
+
+    def acquire(self) -> None:
+        self._lock.acquire(timeout=_PATIENCE)
+
+    def release(self) -> None:
+        try:
+            self._lock.release()
+        except RuntimeError:  # it was not to be had in time, or is let go already
+            pass
+
+    __enter__ = acquire
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+connecting = _Turn()
 """Held while C makes a socket and it is told from those of other threads."""
 
 
@@ -365,6 +392,10 @@ class Descriptor:
         """Let the kernel take more of what C sends; its own limit holds."""
         if size is not None:
             self._set(socket.SO_SNDBUF, size)
+
+    def give_back(self) -> None:
+        """Let its true owner find it: it was taken by mistake."""
+        self._set(socket.SO_LINGER, _MARK)
 
     def linger(self, *, reset: bool) -> None:
         """Say how C's close ends: at once with a reset, or quietly in the background.

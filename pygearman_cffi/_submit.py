@@ -144,7 +144,9 @@ class Submitter(Configured[ClientOption]):
         try:
             self._engine.run_one(task, self._deadline(timeout, doing))
         except GearmanError as error:
-            if task._error and not task.is_finished and not error._theirs:
+            # One that names a call is not the engine's: a signal handler raised it.
+            ours = not (error._theirs or error.doing)
+            if task._error and not task.is_finished and ours:
                 raise task._error from None
             raise error.during(doing) from error.__cause__
         finally:
