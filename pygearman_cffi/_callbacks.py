@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -22,21 +21,18 @@ from weakref import WeakValueDictionary
 
 from . import _library
 from ._convert import text
+from ._frames import TaskFrame, call_parking, current
 from ._library import CData, ffi
 from .enums import ReturnCode, Verbose
-from .errors import GearmanError, OutOfMemoryError
+from .errors import OutOfMemoryError
 
 if TYPE_CHECKING:
     from ._service import Service
     from .task import Task
 
 __all__ = [
-    "Frame",
     "LogTarget",
-    "TaskFrame",
     "aggregator_trampoline",
-    "call_parking",
-    "current",
     "function_trampoline",
     "log_trampoline",
     "park_escaped",
@@ -58,46 +54,6 @@ _HARDENED = (
 
 _lock = _library.fork_safe()
 _made: dict[str, CData] = {}
-
-
-class Frame:
-    """One visit to C on one thread, and what its callbacks raised."""
-
-    error: BaseException | None = None
-    """The first exception that a callback raised."""
-    fatal: bool = False
-    """C was told to stop; what it was doing must be abandoned."""
-
-    def park(self, error: BaseException, *, fatal: bool) -> None:
-        """Keep an exception until C has returned; a fatal one replaces the first."""
-        if isinstance(error, GearmanError):
-            error._theirs = True
-        if self.error is None or (fatal and not self.fatal):
-            self.error = error
-        self.fatal = self.fatal or fatal
-
-    def raise_parked(self) -> None:
-        """Raise what was parked, once."""
-        error, self.error, self.fatal = self.error, None, False
-        if error is not None:
-            raise error
-
-
-def call_parking(frame: Frame, fn: Callable[[Any], object], argument: object) -> None:
-    """Call a user's function; an ordinary exception lets the others finish first."""
-    try:
-        fn(argument)
-    except Exception as error:
-        frame.park(error, fatal=False)
-
-
-class _Current(threading.local):
-    """The innermost frame of each thread."""
-
-    frame: Any = None
-
-
-current = _Current()
 
 
 def _immortal(thing: CData) -> None:
@@ -203,19 +159,6 @@ def log_trampoline() -> CData:
 # gearman_return_t (gearman_data_fn)(gearman_task_st *task), and six more like it. The
 # task is taken as a number: it is looked up among the session's own, and a pointer
 # that C has freed meanwhile can never be followed.
-
-
-class TaskFrame(Frame):
-    """A visit to C that runs tasks: which ones, and until when."""
-
-    live: dict[int, Task]
-    """Tasks in flight, by the address of C's own."""
-    deadline: float | None
-    overdue: bool
-    released: list[tuple[bytes, bytes]]
-    """The keys of tasks that are no longer in flight."""
-    again: list[Task]
-    """Questions that must be asked of another server."""
 
 
 def _packet(task: Task) -> bytes:

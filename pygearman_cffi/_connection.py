@@ -10,16 +10,17 @@ import math
 import select
 import sys
 import time
-from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING
 
 from . import _callbacks, _convert, _library, _sockets
-from ._callbacks import TaskFrame, current
 from ._config import Config
 from ._convert import Address
+from ._descriptor import Descriptor, connecting
+from ._frames import current
 from ._handle import generation
 from ._library import CData, ffi
+from ._requests import Requests
 from .enums import ClientOption, ReturnCode
 from .errors import (
     ConnectionLostError,
@@ -27,7 +28,6 @@ from .errors import (
     GearmanTimeoutError,
     ProtocolError,
     ServerError,
-    error_for,
 )
 from .task import Kind, Task
 
@@ -68,11 +68,11 @@ class Broken(Exception):
         self.detail = detail
 
 
-class Connection(TaskFrame):
+class Connection(Requests):
     """A C client of our own; also the frame of its callbacks."""
 
     _pointer: CData = None
-    _descriptor: _sockets.Descriptor | None = None
+    _descriptor: Descriptor | None = None
 
     def __init__(self, config: Config[ClientOption], server: Address) -> None:
         self.server = server
@@ -180,10 +180,10 @@ class Connection(TaskFrame):
         """Make C connect; False when the socket that was found is not C's."""
         # A question about no job makes C connect while nothing is at stake.
         nudge = self._ask_nothing()
-        with _sockets.connecting:
+        with connecting:
             code = self._run()
             if not blind:
-                self._descriptor = _sockets.Descriptor.find(reached)
+                self._descriptor = Descriptor.find(reached)
         self._poll = select.poll()
         self._writing = False
         sure = self._descriptor is None
@@ -326,60 +326,3 @@ class Connection(TaskFrame):
     def _enlist(self, task: Task, pointer: CData) -> None:
         task._sent(pointer, self.server)
         self.live[int(ffi.cast("uintptr_t", pointer))] = task
-
-    # -- calls that C offers only blocking -----------------------------------------------
-
-    def request_option(self, name: bytes, deadline: float | None) -> None:
-        """Ask the job server for an option of this connection.
-
-        Raises:
-            ServerError: it refused.
-        """
-        if self._descriptor is not None:
-            self._descriptor.request_option(name, deadline)
-            return
-
-        def ask() -> int:
-            if self._lib.gearman_client_set_server_option(
-                self._pointer, name, len(name)
-            ):
-                return _SUCCESS
-            return int(self._lib.gearman_client_error_code(self._pointer))
-
-        self._slices(ask, deadline)
-
-    def echo(self, workload: bytes, deadline: float | None) -> None:
-        """Send bytes to the job server and check that they come back."""
-        if self._descriptor is not None:
-            self._descriptor.echo(workload, deadline)
-            return
-        self._slices(
-            lambda: self._lib.gearman_client_echo(
-                self._pointer, workload, len(workload)
-            ),
-            deadline,
-        )
-
-    def cancel_job(self, handle: bytes, deadline: float | None) -> None:
-        """Ask the job server to drop a job."""
-        if self._descriptor is not None:
-            self._descriptor.cancel_job(handle, deadline)
-            return
-        buffer = ffi.new("char[64]", handle)
-        self._slices(
-            lambda: self._lib.gearman_client_cancel_job(self._pointer, buffer), deadline
-        )
-
-    def _slices(self, call: Callable[[], int], deadline: float | None) -> None:
-        """Repeat a blocking call until it ends; the same call goes on where it was."""
-        while (code := call()) == _TIMEOUT:
-            # What was half done must be done or thrown away.
-            self.tainted = True
-            if deadline is not None and time.monotonic() >= deadline:
-                raise GearmanTimeoutError("the time is up")
-        if code != _SUCCESS:
-            raise error_for(ReturnCode(code), doing="", detail=self._told())
-
-    def _told(self) -> str:
-        told = _convert.text(self._lib.gearman_client_error(self._pointer))
-        return told.partition(" -> libgearman/")[0]  # its source line helps nobody

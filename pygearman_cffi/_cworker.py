@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import _callbacks, _convert, _library
 from ._config import Config
+from ._descriptor import Descriptor, connecting
 from ._dividing import Interrupter
 from ._handle import generation
 from ._library import CData, ffi
 from ._probe import next_number, take_all, take_new
 from ._registry import Function
-from ._sockets import Descriptor, Reached, connecting
+from ._sockets import Reached
 from .enums import ReturnCode, WorkerOption
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import _convert, _dividing, _library
-from ._callbacks import Frame
 from ._convert import BytesLike
 from ._cworker import CWorker
+from ._frames import Frame
 from ._handle import generation
 from ._library import CData
 from ._probe import writable
@@ -92,10 +92,10 @@ class Handling(Frame):
         if self.dividing is not None:
             return self._wait_for_parts(job)
         if job._ended is None:
-            if result is None:
-                payload: BytesLike = b""
-            elif type(result) is bytes:
-                payload = result
+            if type(result) is bytes:
+                payload: BytesLike = result
+            elif result is None:
+                payload = b""
             else:
                 try:
                     payload = _convert.workload(result, "")
@@ -263,7 +263,9 @@ class Handling(Frame):
             self.ended = ReturnCode.ERROR if back else ReturnCode.LOST_CONNECTION
             return self._answer(_RETRY)
         self.ended = ReturnCode.SUCCESS if ended is None else ended
-        return self._answer(_SUCCESS)
+        if self.congested or self._held:
+            return self._answer(_SUCCESS)
+        return _SUCCESS
 
     def _answer(self, code: int) -> int:
         if code != _SUCCESS:

@@ -10,9 +10,14 @@ from ._config import Timeout
 from ._convert import Address, BytesLike
 from ._functions import Functions
 from .enums import ReturnCode
-from .errors import GearmanError, InvalidArgumentError, NoServersError
+from .errors import (
+    ArgumentTypeError,
+    GearmanError,
+    InvalidArgumentError,
+    NoServersError,
+)
 
-__all__ = ["Inquiries", "deadline"]
+__all__ = ["Inquiries", "check_count", "deadline"]
 
 _Question = Callable[[Address, bytes, "float | None", "float | None"], None]
 
@@ -22,10 +27,29 @@ def deadline(seconds: float | None) -> float | None:
     return None if seconds is None else time.monotonic() + seconds
 
 
+def check_count(value: object, what: str, doing: str) -> None:
+    """Refuse what is not a number of things, of at least one."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ArgumentTypeError(
+            f"{what} is an int or None, not {type(value).__name__}", doing=doing
+        )
+    if value < 1:
+        raise InvalidArgumentError(
+            f"{what} is {value}; it must be 1 at least, or None", doing=doing
+        )
+
+
 class Inquiries(Functions):
     """A worker's questions that have nothing to do with jobs."""
 
     _return_code = ReturnCode.SUCCESS
+
+    def _check_servers(self, doing: str) -> None:
+        if not self._config.servers:
+            raise NoServersError(
+                "the worker has no job server; add one with add_server(host, port)",
+                doing=doing,
+            )
 
     def echo(self, workload: BytesLike, *, timeout: Timeout = ...) -> None:
         """Send bytes to every job server and check that each sends them back.
@@ -83,13 +107,8 @@ class Inquiries(Functions):
         if timeout is not ...:
             limit = _convert.seconds(timeout, "timeout", doing)
         until = deadline(limit)
-        servers = self._config.servers
-        if not servers:
-            raise NoServersError(
-                "the worker has no job server; add one with add_server(host, port)",
-                doing=doing,
-            )
-        for host, port in servers:
+        self._check_servers(doing)
+        for host, port in self._config.servers:
             try:
                 question((host, port), body, self._config.connect_timeout, until)
             except GearmanError as reason:

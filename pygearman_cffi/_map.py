@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from ._convert import BytesLike
 from ._engine import Engine
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Results"]
 
+_R = TypeVar("_R", bound="bytes | GearmanError")
+
 _PATIENCE = 0.005
 """Seconds that the source may take before what it has given is sent."""
 
 
-class Results(Handle, Iterator["bytes | GearmanError"]):
+class Results(Handle, Iterator[_R]):
     """Runs a job for each workload and yields what comes back.
 
     It has connections of its own and takes workloads only as far ahead as its window
@@ -63,10 +65,10 @@ class Results(Handle, Iterator["bytes | GearmanError"]):
         self._number = 0
         super().__init__()
 
-    def __iter__(self) -> Results:
+    def __iter__(self) -> Results[_R]:
         return self
 
-    def __next__(self) -> bytes | GearmanError:
+    def __next__(self) -> _R:
         """Return the next result, waiting for it at most `timeout` seconds."""
         if self._closed:
             raise StopIteration
@@ -86,7 +88,7 @@ class Results(Handle, Iterator["bytes | GearmanError"]):
                 task._check()
                 raise StopIteration
             more = True
-            return result
+            return cast("_R", result)
         except GearmanError as error:
             raise error.during(self._doing) from error.__cause__
         finally:
@@ -155,7 +157,7 @@ class Results(Handle, Iterator["bytes | GearmanError"]):
         finally:
             self._end()
 
-    def __enter__(self) -> Results:
+    def __enter__(self) -> Results[_R]:
         return self
 
     def __exit__(

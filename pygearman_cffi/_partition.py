@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 import time
 
-from ._callbacks import current
 from ._convert import buffer, text
+from ._frames import current
 from ._library import CData, ffi
 from ._session import Session
 from .enums import ClientOption, ReturnCode

@@ -15,7 +15,8 @@ from collections.abc import Collection, Iterator
 
 from . import _sockets
 from ._convert import Address, BytesLike
-from ._sockets import Descriptor, Reached
+from ._descriptor import MARK, Descriptor, borrow, descriptors
+from ._sockets import Reached
 from .enums import ReturnCode
 from .errors import CouldNotConnectError, NotGearmanError, ProtocolError
 
@@ -81,7 +82,7 @@ class Probe:
             NotGearmanError: the peer speaks another protocol.
         """
         if self._addresses is None:
-            self._addresses = _sockets._resolve(self._server)
+            self._addresses = _sockets.resolve(self._server)
             if self._timeout is not None:
                 self._until = time.monotonic() + self._timeout
             self._next()
@@ -146,7 +147,10 @@ class Probe:
             )
         if len(self._received) < len(_ANSWER):
             return None
-        host, port = sock.getpeername()[:2]
+        try:
+            host, port = sock.getpeername()[:2]
+        except OSError as reason:  # it has answered, and hung up
+            raise CouldNotConnectError(reason.strerror or str(reason)) from None
         reached = Reached(host, port, sock.fileno())
         self.close()
         return reached
@@ -162,14 +166,14 @@ def _ask(
     """Ask a server something over a connection of its own, and return the answer."""
 
     def then(sock: socket.socket) -> bytes:
-        kind, answer = _sockets._exchange(sock, request, body, deadline)
-        if kind == _sockets._ERROR:
-            raise _sockets._refusal(answer)
+        kind, answer = _sockets.exchange(sock, request, body, deadline)
+        if kind == _sockets.ERROR:
+            raise _sockets.refusal(answer)
         if kind != request + 1:
             raise ProtocolError(f"the job server answered with packet {kind}")
         return answer
 
-    return _sockets._visit(server, connect_timeout, deadline, then)
+    return _sockets.visit(server, connect_timeout, deadline, then)
 
 
 def echo(
@@ -179,7 +183,7 @@ def echo(
     deadline: float | None,
 ) -> None:
     """Send bytes to a job server and check that it sends them back."""
-    answer = _ask(server, _sockets._ECHO_REQ, body, connect_timeout, deadline)
+    answer = _ask(server, _sockets.ECHO_REQ, body, connect_timeout, deadline)
     if answer != body:
         raise ProtocolError(
             "the job server did not send back what it was sent",
@@ -198,7 +202,7 @@ def request_option(
     Raises:
         ServerError: it does not.
     """
-    _ask(server, _sockets._OPTION_REQ, name, connect_timeout, deadline)
+    _ask(server, _sockets.OPTION_REQ, name, connect_timeout, deadline)
 
 
 def writable(number: int) -> bool:
@@ -236,9 +240,9 @@ def take_new(number: int, peers: Collection[Address]) -> Descriptor | None:
     taken for another one's; its close never blocks.
     """
     try:
-        with _sockets._borrow(number) as sock:
+        with borrow(number) as sock:
             mark = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
-            if mark != _sockets._MARK:
+            if mark != MARK:
                 return None
             try:
                 if sock.getpeername()[:2] not in peers:
@@ -256,7 +260,7 @@ def take_new(number: int, peers: Collection[Address]) -> Descriptor | None:
 
 def take_all(peers: Collection[Address]) -> Iterator[Descriptor]:
     """Take every socket that C has made to these servers and nobody has taken yet."""
-    for number in set(_sockets._descriptors(0)):
+    for number in set(descriptors(0)):
         descriptor = take_new(number, peers)
         if descriptor is not None:
             yield descriptor

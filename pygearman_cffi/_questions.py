@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from . import _sockets
-from ._callbacks import Frame, call_parking
 from ._config import Config
 from ._convert import Address
+from ._frames import Frame, call_parking
 from ._lanes import Lanes, unreached
 from .enums import ClientOption, ReturnCode
 from .errors import CouldNotConnectError, GearmanError, ProtocolError, ServerError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, overload
 
 from . import _convert
 from ._config import Timeout
@@ -14,9 +14,10 @@ from ._engine import WINDOW
 from ._map import Results
 from ._partition import run_partition
 from ._tasks import TaskCalls
+from ._unique import fresh_unique
 from .enums import ClientOption, Priority
 from .errors import ArgumentTypeError, GearmanError, InvalidArgumentError
-from .task import Kind, Task, fresh_unique
+from .task import Kind, Task
 
 __all__ = ["RunCalls"]
 
@@ -194,6 +195,30 @@ class RunCalls(TaskCalls):
             raise task._error
         return task
 
+    @overload
+    def map(
+        self,
+        function: str | bytes,
+        workloads: Iterable[BytesLike],
+        *,
+        window: int = WINDOW,
+        ordered: bool = True,
+        return_exceptions: Literal[False] = False,
+        timeout: Timeout = ...,
+    ) -> Results[bytes]: ...
+
+    @overload
+    def map(
+        self,
+        function: str | bytes,
+        workloads: Iterable[BytesLike],
+        *,
+        window: int = WINDOW,
+        ordered: bool = True,
+        return_exceptions: bool,
+        timeout: Timeout = ...,
+    ) -> Results[bytes | GearmanError]: ...
+
     def map(
         self,
         function: str | bytes,
@@ -203,7 +228,7 @@ class RunCalls(TaskCalls):
         ordered: bool = True,
         return_exceptions: bool = False,
         timeout: Timeout = ...,
-    ) -> Results:
+    ) -> Results[Any]:
         """Run a job for each workload and yield the results.
 
         The iterator has connections of its own, so that the client can be used

@@ -10,8 +10,8 @@ from typing import Any
 from weakref import ref
 
 from . import _convert
-from ._callbacks import current
 from ._cworker import CWorker
+from ._frames import current
 from ._handling import SLICE
 from ._library import CData
 from ._steps import HANG_UP, Steps

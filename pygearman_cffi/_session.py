@@ -10,10 +10,10 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from . import _library
-from ._callbacks import call_parking, current
 from ._config import Config
 from ._connection import Broken, Connection
 from ._convert import Address, text
+from ._frames import call_parking, current
 from ._library import ffi
 from .enums import ClientOption, Priority, ReturnCode
 from .task import Kind, Task

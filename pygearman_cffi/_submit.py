@@ -11,6 +11,7 @@ from . import _convert
 from ._config import Configured, Timeout
 from ._convert import BytesLike
 from ._engine import Engine
+from ._unique import fresh_unique
 from .enums import ClientOption, Priority
 from .errors import (
     ArgumentTypeError,
@@ -20,7 +21,7 @@ from .errors import (
     UnsupportedError,
 )
 from .status import JobHandle
-from .task import Kind, Task, TaskFunction, fresh_unique
+from .task import Kind, Task, TaskFunction
 
 __all__ = ["Submitter"]
 

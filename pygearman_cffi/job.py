@@ -80,7 +80,8 @@ class Job(Lent):
         pointer = self._check("Job.workload")
         workload = self._workload
         if workload is None:
-            self._check_untaken("Job.workload")
+            if self._taken:
+                self._check_untaken("Job.workload")
             lib = self._lib
             size = lib.gearman_job_workload_size(pointer)
             workload = b""

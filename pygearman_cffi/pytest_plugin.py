@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     Function = Callable[[Job], BytesLike | None]
 
+__all__ = ["WorkerFactory", "gearman_client", "gearman_server", "gearman_worker"]
+
 
 class WorkerFactory(Protocol):
     """The type of the `gearman_worker` fixture."""

@@ -5,10 +5,8 @@ A task is plain Python: it is filled while callbacks run and stays readable for 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from enum import Enum
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from . import _convert, _library
@@ -28,7 +26,7 @@ from .status import JobHandle, JobStatus
 if TYPE_CHECKING:
     from ._submit import Submitter
 
-__all__ = ["EVENTS", "Kind", "Task", "TaskFunction", "fresh_unique"]
+__all__ = ["EVENTS", "Kind", "Task", "TaskFunction"]
 
 TaskFunction = Callable[["Task"], object]
 
@@ -53,28 +51,7 @@ class Kind(Enum):
 EVENTS = ("created", "data", "warning", "status", "complete", "exception", "fail")
 """What can happen to a task, by the names of C's callbacks."""
 
-_FOREGROUND = Kind.FOREGROUND
-_DONE, _ABANDONED = TaskState.DONE, TaskState.ABANDONED
-
-# Own uniques save the library three system calls a job. A forked child must not go
-# on with its parent's, or each would receive the other's answers.
-_prefix = ""
-_count = count(1)
-
-
-def _renew_prefix() -> None:
-    global _prefix, _count
-    _prefix = f"{os.urandom(12).hex()}-"
-    _count = count(1)
-
-
-_renew_prefix()
-os.register_at_fork(after_in_child=_renew_prefix)
-
-
-def fresh_unique() -> bytes:
-    """Return a unique that no other job has."""
-    return f"{_prefix}{next(_count):x}".encode("ascii")
+_FOREGROUND, _DONE = Kind.FOREGROUND, TaskState.DONE
 
 
 class Task:
@@ -360,7 +337,7 @@ class Task:
         )
         self._workload = b""
         self._running = False
-        self.state = _ABANDONED
+        self.state = TaskState.ABANDONED
         self._ended = True
         self._pointer = None
         if self._on_end is not None:

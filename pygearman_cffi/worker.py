@@ -7,17 +7,12 @@ from types import TracebackType
 
 from . import _convert
 from ._convert import ServersLike
-from ._inquiries import Inquiries, deadline
+from ._inquiries import Inquiries, check_count, deadline
 from ._registry import Registry
 from ._service import Service
 from ._wakeup import Wakeup
 from .enums import ReturnCode, WorkerOption
-from .errors import (
-    ArgumentTypeError,
-    BusyError,
-    InvalidArgumentError,
-    NoServersError,
-)
+from .errors import BusyError
 from .job import Job
 
 __all__ = ["Worker"]
@@ -65,7 +60,8 @@ class Worker(Inquiries):
 
         Args:
             servers: "host[:port],..." or an iterable of "host:port" and (host, port);
-                None for $GEARMAN_SERVERS or localhost:4730. All are served.
+                None for $GEARMAN_SERVERS or localhost:4730. All are served, each as
+                long as it has jobs before the next one is asked.
             timeout: seconds after which `work()` and `wait()` end without a job; None
                 for never.
             connect_timeout: seconds that a job server may take to answer; None for
@@ -263,16 +259,7 @@ class Worker(Inquiries):
         """
         doing = "Worker.run()"
         if max_jobs is not None:
-            if isinstance(max_jobs, bool) or not isinstance(max_jobs, int):
-                raise ArgumentTypeError(
-                    f"max_jobs is an int or None, not {type(max_jobs).__name__}",
-                    doing=doing,
-                )
-            if max_jobs < 1:
-                raise InvalidArgumentError(
-                    f"max_jobs is {max_jobs}; it must be 1 at least, or None",
-                    doing=doing,
-                )
+            check_count(max_jobs, "max_jobs", doing)
         until = deadline(_convert.seconds(max_seconds, "max_seconds", doing))
         self._begin(doing)
         try:
@@ -335,11 +322,7 @@ class Worker(Inquiries):
     def _ready(self, doing: str, *, calls: bool = True) -> Service:
         """Return what does the work, where there is work to do."""
         self._check_no_job(doing)
-        if not self._config.servers:
-            raise NoServersError(
-                "the worker has no job server; add one with add_server(host, port)",
-                doing=doing,
-            )
+        self._check_servers(doing)
         self._functions.check(doing, calls=calls)
         if self._service is None:
             self._service = Service(

@@ -1,0 +1,236 @@
+"""The descriptor of a C connection.
+
+The C library shows none. It is found among this process's own by what only libgearman
+does to a socket: a linger of exactly 10 s, and our job server as its peer.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+from . import _library
+from ._convert import BytesLike
+from ._sockets import (
+    ECHO_REQ,
+    ECHO_RES,
+    ERROR,
+    HEADER,
+    JOB_STATUS_RES,
+    OPTION_REQ,
+    OPTION_RES,
+    WORK_FAIL,
+    WORK_WARNING,
+    Reached,
+    exchange,
+    refusal,
+)
+from .enums import ReturnCode
+from .errors import ProtocolError
+
+__all__ = ["MARK", "Descriptor", "borrow", "connecting", "descriptors"]
+
+_LINGER = struct.Struct("ii")
+MARK = _LINGER.pack(1, 10)
+"""What libgearman sets on every socket it makes, and nobody else would."""
+_QUIET = _LINGER.pack(0, 0)
+_PATIENCE = 1.0
+"""Seconds that anybody waits for the lock around C's connects."""
+
+
+class _Turn:
+    """A lock that nobody waits for in vain: without it there is only more to guess.
+
+    An interrupt can strike while it is let go, and leave it taken for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = _library.fork_safe()
+
+    def acquire(self) -> None:
+        self._lock.acquire(timeout=_PATIENCE)
+
+    def release(self) -> None:
+        try:
+            self._lock.release()
+        except RuntimeError:  # it was not to be had in time, or is let go already
+            pass
+
+    __enter__ = acquire
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+connecting = _Turn()
+"""Held while C makes a socket and it is told from those of other threads."""
+
+
+def descriptors(hint: int) -> Iterator[int]:
+    """Yield the descriptors of this process, the likeliest first."""
+    yield hint
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        yield from sorted((int(name) for name in names if name.isdigit()), reverse=True)
+        return
+    yield from range(1024)
+
+
+def borrow(number: int) -> socket.socket:
+    """Return a socket object for a socket of somebody else, who goes on using it.
+
+    Raises:
+        OSError: the number is not a socket's.
+    """
+    blocking = socket.getdefaulttimeout() is not None and os.get_blocking(number)
+    duplicate = os.dup(number)
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        raise
+    finally:
+        if blocking:  # a default timeout would end it for the owner too
+            os.set_blocking(number, True)
+
+
+class Descriptor:
+    """The socket of one C connection, which C owns: looked at, never closed here."""
+
+    __slots__ = ("_identity", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._identity = self._look()
+
+    @classmethod
+    def find(cls, reached: Reached) -> Descriptor | None:
+        """Find the socket that C has just made to a server, or None.
+
+        Call it under `connecting`, after C has made the socket. It is a guess until
+        it `shows` an answer: C connects elsewhere without that lock.
+        """
+        for number in descriptors(reached.hint):
+            try:
+                with borrow(number) as sock:
+                    mark = sock.getsockopt(
+                        socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size
+                    )
+                    if mark != MARK:
+                        continue
+                    try:
+                        peer = sock.getpeername()
+                    except OSError:  # still connecting: its mark must do
+                        peer = (reached.host, reached.port)
+                    if peer[:2] == (reached.host, reached.port):
+                        # Without its mark nobody else takes it for his.
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _QUIET)
+                        return cls(number)
+            except OSError:
+                continue
+        return None
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = os.fstat(self.number)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    @property
+    def open(self) -> bool:
+        """True while the number still means the socket that was found."""
+        return self._identity is not None and self._look() == self._identity
+
+    def shows(self, handle: bytes) -> bool:
+        """Tell whether the status of this job has come, as far as anything has."""
+        try:
+            with borrow(self.number) as sock:
+                flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
+                seen = sock.recv(HEADER.size + len(handle), flags)
+        except OSError:
+            return False
+        start = HEADER.pack(b"\0RES", JOB_STATUS_RES, 0)[:8]
+        return (
+            bool(seen) and start.startswith(seen[:8]) and handle.startswith(seen[12:])
+        )
+
+    def fail_job(self, handle: bytes, warning: bytes) -> bool:
+        """Tell the job server that a job failed; False where that cannot be sent."""
+        body = b"\0".join((handle, warning))
+        packets = HEADER.pack(b"\0REQ", WORK_WARNING, len(body)) + body
+        packets += HEADER.pack(b"\0REQ", WORK_FAIL, len(handle)) + handle
+        try:
+            with borrow(self.number) as sock:
+                return self.open and sock.send(packets) == len(packets)
+        except OSError:
+            return False
+
+    def shut_down(self) -> None:
+        """End the connection from outside, which wakes a C call that waits on it."""
+        if self.open:
+            try:
+                with borrow(self.number) as sock:
+                    sock.shutdown(socket.SHUT_RDWR)
+            except OSError:  # it has ended by itself
+                pass
+
+    def widen(self, size: int | None) -> None:
+        """Let the kernel take more of what C sends; its own limit holds."""
+        if size is not None:
+            self._set(socket.SO_SNDBUF, size)
+
+    def give_back(self) -> None:
+        """Let its true owner find it: it was taken by mistake."""
+        self._set(socket.SO_LINGER, MARK)
+
+    def linger(self, *, reset: bool) -> None:
+        """Say how C's close ends: at once with a reset, or quietly in the background.
+
+        libgearman's own 10 s would block the thread that frees the client.
+        """
+        self._set(socket.SO_LINGER, _LINGER.pack(1, 0) if reset else _QUIET)
+
+    def _set(self, option: int, value: int | bytes) -> None:
+        if not self.open:
+            return
+        try:
+            with borrow(self.number) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, option, value)
+        except OSError:  # C has closed it: there is nothing left to set
+            pass
+
+    def echo(self, body: BytesLike, deadline: float | None) -> None:
+        """Send bytes to the job server and check that it sends them back."""
+        with borrow(self.number) as sock:
+            kind, answer = exchange(sock, ECHO_REQ, body, deadline)
+        if kind == ERROR:
+            raise refusal(answer)
+        if kind != ECHO_RES or answer != body:
+            raise ProtocolError(
+                "the job server did not send back what it was sent",
+                code=ReturnCode.ECHO_DATA_CORRUPTION,
+            )
+
+    def request_option(self, name: bytes, deadline: float | None) -> None:
+        """Ask the job server for an option of this connection."""
+        self._request(OPTION_REQ, name, OPTION_RES, deadline)
+
+    def cancel_job(self, handle: bytes, deadline: float | None) -> None:
+        """Ask the job server to drop a job, with the packet that C sends for it."""
+        self._request(WORK_FAIL, handle, None, deadline)
+
+    def _request(
+        self, request: int, body: bytes, expected: int | None, deadline: float | None
+    ) -> None:
+        with borrow(self.number) as sock:
+            kind, answer = exchange(sock, request, body, deadline)
+        if kind == ERROR:
+            raise refusal(answer)
+        if expected is not None and kind != expected:
+            raise ProtocolError(f"the job server answered with packet {kind}")
