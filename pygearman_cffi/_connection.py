@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Broken", "Connection"]
 
 _OPTIONS = int(ClientOption.NON_BLOCKING | ClientOption.FREE_TASKS)
-_WAIT = 1.0
-"""No wait is longer: a wrong guess of the descriptor may only cost time."""
+_WAIT = 0.4
+"""Seconds; no wait is longer. A signal that strikes just before `poll` begins is not
+seen by it, and a wrong guess of the descriptor may only cost time."""
 _UNSURE = 0.05
 """Seconds to wait at a descriptor that has not shown to be C's."""
 _ARM = 1
@@ -250,7 +251,7 @@ class Connection(Requests):
         return not self._poll.poll(0)
 
     def wait(self, deadline: float | None) -> bool:
-        """Wait for the connection, a second at most; tell whether anything happened.
+        """Wait for the connection, for a moment at most; tell whether anything happened.
 
         Signals are served meanwhile. The next turn does what there is to do.
         """

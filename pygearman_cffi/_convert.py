@@ -16,6 +16,7 @@ __all__ = [
     "DEFAULT_PORT",
     "MAX_FUNCTION_NAME",
     "MAX_UNIQUE",
+    "MAX_WORKLOAD",
     "Address",
     "BytesLike",
     "ServersLike",
@@ -44,6 +45,8 @@ ServersLike: TypeAlias = "str | Iterable[str | Address]"
 DEFAULT_PORT = 4730
 MAX_FUNCTION_NAME = 512
 MAX_UNIQUE = 63
+MAX_WORKLOAD = 2**32 - 1025
+"""A packet is shorter than 4 GiB, with its names."""
 _MAX_HANDLE = 63
 _MAX_HOST = 255
 
@@ -66,7 +69,7 @@ def buffer(pointer: CData, size: int) -> bytes:
 
 def workload(value: object, doing: str) -> BytesLike:
     """Return a payload that C can read: the same object where it is bytes-like."""
-    if isinstance(value, bytes):
+    if isinstance(value, bytes) and len(value) <= MAX_WORKLOAD:
         return value
     if isinstance(value, str):
         raise ArgumentTypeError(
@@ -81,6 +84,11 @@ def workload(value: object, doing: str) -> BytesLike:
         ) from None
     if not view.nbytes:
         return b""
+    if view.nbytes > MAX_WORKLOAD:  # C would copy it first
+        raise InvalidArgumentError(
+            f"the payload has {view.nbytes} bytes; Gearman takes up to {MAX_WORKLOAD}",
+            doing=doing,
+        )
     if not view.c_contiguous:
         return view.tobytes()
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")

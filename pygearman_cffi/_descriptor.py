@@ -28,7 +28,7 @@ from ._sockets import (
     refusal,
 )
 from .enums import ReturnCode
-from .errors import ProtocolError
+from .errors import CouldNotConnectError, ProtocolError
 
 __all__ = ["MARK", "Descriptor", "borrow", "connecting", "descriptors"]
 
@@ -205,9 +205,17 @@ class Descriptor:
         except OSError:  # C has closed it: there is nothing left to set
             pass
 
+    def _borrowed(self) -> socket.socket:
+        try:
+            return borrow(self.number)
+        except OSError as reason:  # too many open files
+            raise CouldNotConnectError(
+                f"the connection cannot be used: {reason.strerror}. Nothing was sent"
+            ) from None
+
     def echo(self, body: BytesLike, deadline: float | None) -> None:
         """Send bytes to the job server and check that it sends them back."""
-        with borrow(self.number) as sock:
+        with self._borrowed() as sock:
             kind, answer = exchange(sock, ECHO_REQ, body, deadline)
         if kind == ERROR:
             raise refusal(answer)
@@ -228,7 +236,7 @@ class Descriptor:
     def _request(
         self, request: int, body: bytes, expected: int | None, deadline: float | None
     ) -> None:
-        with borrow(self.number) as sock:
+        with self._borrowed() as sock:
             kind, answer = exchange(sock, request, body, deadline)
         if kind == ERROR:
             raise refusal(answer)

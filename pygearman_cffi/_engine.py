@@ -244,7 +244,7 @@ class Engine:
             return False
 
     def wait(self, sessions: list[Session], deadline: float | None) -> bool:
-        """Wait for any of them, a second at most; tell whether something happened."""
+        """Wait for any of them, for a moment at most; tell whether something happened."""
         try:
             if len(sessions) == 1:
                 return sessions[0].wait(deadline)

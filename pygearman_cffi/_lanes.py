@@ -22,6 +22,8 @@ __all__ = ["Lanes", "unreached", "wait_for_any"]
 
 _PENALTY = 10.0
 """Seconds for which a server that could not be reached is tried last."""
+_WAIT = 0.4
+"""Seconds; no wait is longer, see `Connection.wait`."""
 _LANES = 16
 """How many connections a run may open where each takes one job at a time."""
 
@@ -152,8 +154,10 @@ class Lanes:
 
 
 def wait_for_any(sessions: list[Session], deadline: float | None) -> bool:
-    """Wait until one of several sessions has something to do, a second at most."""
-    left = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
+    """Wait until one of several sessions has something to do, for a moment at most."""
+    left = _WAIT
+    if deadline is not None:
+        left = min(left, deadline - time.monotonic())
     poll = select.poll()
     by_number = {}
     for session in sessions:

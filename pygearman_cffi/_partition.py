@@ -20,7 +20,7 @@ from .task import Task
 
 __all__ = ["run_partition"]
 
-_WAIT = 1.0
+_WAIT = 0.4
 _ATTEMPT = 1.0
 """Seconds that a helper gets to notice that it was given up."""
 

@@ -51,8 +51,8 @@ WORK_FAIL, WORK_WARNING = 14, 29
 HEADER = struct.Struct(">4sII")
 _GREETING = b"pygearman_cffi"
 _CHUNK = 262144
-_FOREVER = 2**31 - 1
-"""The longest that poll() can count, in milliseconds."""
+_SLICE = 0.4
+"""Seconds; no wait is longer: a signal just before `poll` begins is not seen by it."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ def _poll(sock: socket.socket, events: int, deadline: float | None, what: str) -
     poll = select.poll()
     poll.register(sock, events)
     while True:
-        left = _FOREVER if deadline is None else deadline - time.monotonic()
+        left = _SLICE if deadline is None else deadline - time.monotonic()
         if left <= 0:
             raise GearmanTimeoutError(f"{what}: the time is up")
-        ready = poll.poll(min(left * 1000 + 1, _FOREVER))
+        ready = poll.poll(min(left, _SLICE) * 1000 + 1)
         if ready:
             return ready[0][1]
 
@@ -153,7 +153,11 @@ def _greet(
     family: int, sockaddr: tuple[str, int], deadline: float, then: Callable[[_S], _T]
 ) -> _T:
     """Connect, exchange one echo, and go on with the socket."""
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
+    try:
+        made = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as reason:  # no such family here, or too many open files
+        raise CouldNotConnectError(reason.strerror or str(reason)) from None
+    with made as sock:
         sock.setblocking(False)
         try:
             sock.connect(sockaddr)
@@ -185,16 +189,20 @@ def visit(
     own = deadline is not None and (limit is None or deadline <= limit)
     until = deadline if own else limit
     failure: GearmanError = CouldNotConnectError("the name has no address")
-    for family, sockaddr in resolve(server):
+    addresses = resolve(server)
+    for left in range(len(addresses), 0, -1):
+        # Each address gets its share: one that swallows everything must not hide
+        # another that works. No limit at all is a very late one.
+        now = time.monotonic()
+        share = 1e18 if until is None else now + (until - now) / left
         try:
-            # No limit at all is a very late one: what follows compares numbers.
-            return _greet(family, sockaddr, 1e18 if until is None else until, then)
+            return _greet(*addresses[-left], share, then)
         except GearmanTimeoutError:
-            if own:
+            if own and left == 1:
                 raise
-            raise CouldNotConnectError(
+            failure = CouldNotConnectError(
                 f"no answer within connect_timeout, {connect_timeout} s"
-            ) from None
+            )
         except CouldNotConnectError as reason:
             failure = reason
         except ConnectionLostError as reason:
