@@ -14,7 +14,15 @@ import pytest
 
 from pygearman_cffi import Job, JobFail, Worker
 from pygearman_cffi.testing import GearmanServer, WorkerThread
-from tests.test_examples import PATIENCE, at, command, environment, run, started
+from tests.test_examples import (
+    EXAMPLES,
+    PATIENCE,
+    at,
+    command,
+    environment,
+    run,
+    started,
+)
 
 # Colours, and what moves the cursor.
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -98,7 +106,7 @@ def test_without_rich(tmp_path: Path) -> None:
     (tmp_path / "rich" / "__init__.py").write_text("raise ImportError('none here')")
     done = subprocess.run(
         command("progress_client.py"),
-        env={**environment(), "PYTHONPATH": str(tmp_path)},
+        env={**environment(), "PYTHONPATH": f"{tmp_path}{os.pathsep}{EXAMPLES.parent}"},
         capture_output=True,
         text=True,
         check=False,

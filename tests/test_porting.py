@@ -181,10 +181,14 @@ def test_every_php_method_is_there(cls: str) -> None:
         capture_output=True,
         text=True,
         check=True,
-    ).stdout.split()
-    assert len(listing) > 10
-    named = [row.codes(0)[0] for row in ROWS if row.section == cls]
-    assert sorted(named) == sorted(listing)
+    ).stdout
+    methods = listing.lower().split()  # "dolow" before 2.1.1; case means nothing there
+    assert len(methods) > 10
+    named = [row.codes(0)[0].lower() for row in ROWS if row.section == cls]
+    assert len(named) == len(set(named))
+    assert set(methods) <= set(named)
+    newer = {"enableexceptionhandler"} if cls == "GearmanWorker" else set()
+    assert set(named) - set(methods) <= newer
 
 
 # --- return codes ------------------------------------------------------------
