@@ -169,16 +169,18 @@ class Functions(Configured[WorkerOption]):
         Use it as `@worker.function`, which takes the function's own name, or as
         `@worker.function("name", timeout=2.0)`; see `add_function`.
         """
-        if callable(name):
-            self.add_function(name.__name__, name)
-            return name
 
         def decorate(fn: _F) -> _F:
-            own = fn.__name__ if name is None else name
+            own = getattr(fn, "__name__", None) if name in (None, fn) else name
+            if own is None:
+                raise ArgumentTypeError(
+                    f"{fn!r} has no name of its own: use function(name)",
+                    doing="Worker.function()",
+                )
             self.add_function(own, fn, timeout=timeout)
             return fn
 
-        return decorate
+        return decorate(name) if callable(name) else decorate
 
     def register(self, name: str | bytes, *, timeout: float | None = None) -> None:
         """Offer a function whose jobs are fetched with `grab_job`; see `add_function`.
@@ -220,7 +222,10 @@ class Functions(Configured[WorkerOption]):
 
         Wraps `gearman_worker_function_exist`.
         """
-        return self._name(name, f"function_exist({name!r})") in self._functions
+        doing = f"function_exist({name!r})"
+        self._check_usable(doing)  # asking is for any thread
+        namespace = self._config.namespace
+        return _convert.function_name(name, namespace, doing) in self._functions
 
     def _copy_functions(self, other: Functions) -> None:
         for key, function in other._functions.items():

@@ -102,7 +102,8 @@ class WorkerThread:
         thread = self._thread
         if thread is None:
             return self._result
-        self.worker.stop()
+        if thread.is_alive():  # a worker that has ended by itself keeps no request
+            self.worker.stop()
         thread.join(self._timeout)
         if thread.is_alive():
             raise RuntimeError(
@@ -199,6 +200,16 @@ class FakeJob:
     def workload_size(self) -> int:
         """The number of bytes of the workload, 0 once it was taken."""
         return 0 if self._workload is None else len(self._workload)
+
+    def close(self) -> None:
+        """Do nothing, as for a job in a worker function."""
+
+    def __enter__(self) -> FakeJob:
+        """Return the job."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing, see `close`."""
 
     def take_workload(self) -> memoryview:
         """Hand the workload over; `workload` raises afterwards.
