@@ -121,8 +121,7 @@ class CWorker:
         timeout = 0
         if function.timeout is not None:
             timeout = _convert.milliseconds(function.timeout)
-        if function.call is None:
-            # No trampoline: works where executable memory is refused.
+        if function.call is None:  # works where executable memory is refused
             code = lib.gearman_worker_register(self.pointer, function.name, timeout)
         else:
             trampoline = ffi.cast(
@@ -342,9 +341,10 @@ class CWorker:
         os.close(null)
 
     def free(self) -> None:
-        """Free it, connections and all: the servers give its jobs to others."""
+        """Free it, connections first: C would free a job that one still receives."""
         if self._interrupter is not None:
             self._interrupter.close()
         pointer, self.pointer = self.pointer, ffi.NULL
         if pointer and self._born == generation():
+            self._lib.gearman_worker_remove_servers(pointer)
             self._lib.gearman_worker_free(pointer)

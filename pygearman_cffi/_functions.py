@@ -111,7 +111,8 @@ class Functions(Configured[WorkerOption]):
             InvalidArgumentError: a wrong name or timeout.
             ArgumentTypeError: fn is not callable, or a coroutine function.
 
-        Wraps `gearman_worker_define_function`.
+        Wraps `gearman_worker_define_function`; does what `gearman_worker_add_function`
+        does.
         """
         doing = f"add_function({name!r})"
         _check_callable(fn, "fn", doing)

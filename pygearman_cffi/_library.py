@@ -60,11 +60,24 @@ Install libgearman, or name its file in $PYGEARMAN_LIBGEARMAN:
   macOS:           brew install gearman"""
 
 
+_FORK_PATIENCE = 2.0
+
+
 def fork_safe() -> threading.RLock:
     """Return a lock that no forked child finds held by a thread it does not have."""
     lock = threading.RLock()
+
+    def let_go() -> None:
+        try:
+            lock.release()
+        except RuntimeError:  # it was not to be had in time
+            pass
+
     os.register_at_fork(
-        before=lock.acquire, after_in_child=lock.release, after_in_parent=lock.release
+        # A fork must not hang because an interrupt has left the lock taken.
+        before=lambda: lock.acquire(timeout=_FORK_PATIENCE),
+        after_in_child=let_go,
+        after_in_parent=let_go,
     )
     return lock
 

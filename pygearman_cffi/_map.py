@@ -151,6 +151,9 @@ class Results(Handle, Iterator[_R]):
         """Stop here: jobs in flight are given up, the client stays usable."""
         if self._closed:
             return
+        if not self._is_ours():  # the connections are the parent process's
+            self._closed = True
+            return
         self._begin(f"{self._doing}.close()")
         try:
             self._finish()

@@ -15,7 +15,6 @@ from ._registry import Registry
 from ._roster import Backoff, Roster
 from ._wakeup import Wakeup
 from .enums import ReturnCode, WorkerOption
-from .errors import OutOfMemoryError
 
 __all__ = ["HANG_UP", "Steps"]
 
@@ -216,8 +215,6 @@ class Steps(Handling):
         self._drop()
         self._roster.recheck(self._troubles.take() if short else 0.0)
         reason = ReturnCode(code)
-        if reason is ReturnCode.MEMORY_ALLOCATION_FAILURE:
-            raise OutOfMemoryError(told, doing="asking for a job")
         if reason not in _LOSSES and reason is not self._trouble:
             _log.warning("connecting anew: %s (%s)", told, reason.name)
         self._trouble = reason

@@ -247,6 +247,8 @@ class Job(Lent):
         """End the use of a job that `Worker.grab_job` gave; here it does nothing.
 
         In a worker function the job is over when the function returns.
+
+        Wraps `gearman_job_free`.
         """
 
     def __enter__(self) -> Job:

@@ -106,6 +106,9 @@ class Worker(Inquiries):
         """
         if self._closed:
             return
+        if not self._is_ours():  # the connections are the parent process's
+            self._closed = True
+            return
         doing = "Worker.close()"
         self._begin(doing)
         try:

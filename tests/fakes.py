@@ -6,14 +6,18 @@ the garbage.
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import struct
 import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 from pygearman_cffi.testing import GearmanServer
+from tests.programs import wait_for
 
 HEADER = struct.Struct(">4sII")
 JOB_CREATED, ECHO_REQ, ECHO_RES, ERROR = 8, 16, 17, 19
@@ -212,6 +216,27 @@ def impostor(
                     return
 
     return handler
+
+
+# -- a real one that stands still ----------------------------------------------------
+
+
+@contextmanager
+def frozen(server: GearmanServer) -> Iterator[None]:
+    """Stop every thread of a job server while the block lasts; connections stay."""
+    threads = Path(f"/proc/{server.pid}/task")
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        # The signal is sent at once, and felt by each thread in its own time.
+        wait_for(lambda: all(_state(thread) == "T" for thread in threads.iterdir()))
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+def _state(thread: Path) -> str:
+    stat = (thread / "stat").read_text()
+    return stat.rpartition(")")[2].split()[0]
 
 
 # -- a proxy ---------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from pygearman_cffi import (
 from pygearman_cffi._descriptor import Descriptor
 from pygearman_cffi._sockets import Reached
 from pygearman_cffi.testing import GearmanServer
-from tests.fakes import FakeServer, impostor, packet, proxy
+from tests.fakes import FakeServer, frozen, impostor, packet, proxy
 from tests.programs import c_worker
 
 # -- without -----------------------------------------------------------------------------
@@ -84,14 +84,11 @@ def test_echo_deadline_without_a_descriptor(
     monkeypatch.setattr(Descriptor, "find", lambda _reached: None)
     with GearmanServer() as server, Client(server.address) as client:
         client.echo(b"x")
-        os.kill(server.pid, signal.SIGSTOP)
-        try:
+        with frozen(server):
             begun = time.monotonic()
             with pytest.raises(TimeoutError):
                 client.echo(b"y", timeout=0.3)
             assert 0.3 <= time.monotonic() - begun < 0.6
-        finally:
-            os.kill(server.pid, signal.SIGCONT)
         client.echo(b"z", timeout=10)
 
 
@@ -256,15 +253,12 @@ def test_closing_never_blocks(served: GearmanServer) -> None:
     """Leaving unsent data behind costs no time: C would wait ten seconds for it."""
     with proxy(served) as between, Client(between.address) as client:
         client.do("echo", b"x")
-        os.kill(served.pid, signal.SIGSTOP)
-        try:
+        with frozen(served):
             begun = time.monotonic()
             with pytest.raises(GearmanTimeoutError):
                 client.do("echo", bytes(8 << 20), timeout=0.2)
             client.close()
             assert time.monotonic() - begun < 0.6
-        finally:
-            os.kill(served.pid, signal.SIGCONT)
 
 
 def test_unasked_data_makes_a_connection_stale() -> None:

@@ -71,9 +71,12 @@ def test_slow_python_reducer(
     """A reducer may take longer than any slice in which a worker waits."""
     divider()
     reducer = Worker(served.address)
-    reducer.add_function(
-        "slow", lambda job: threading.Event().wait(1.3) or job.workload
-    )
+
+    def slow(job: Job) -> bytes:
+        threading.Event().wait(1.3)
+        return job.workload
+
+    reducer.add_function("slow", slow)
     with WorkerThread(reducer):
         task = client.execute_by_partition("part", "slow", b"x y", timeout=20)
     assert task.result == b"x|y"

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pygearman_cffi.client import Client
-from pygearman_cffi.job import Job
-from pygearman_cffi.worker import Worker
 
+from pygearman_cffi.client import Client
 from pygearman_cffi.errors import ClosedError, InvalidArgumentError
+from pygearman_cffi.job import Job
 from pygearman_cffi.testing import FakeJob, GearmanServer, WorkerThread
+from pygearman_cffi.worker import Worker
 from tests.programs import wait_for
 
 ROOT = Path(__file__).parent.parent
