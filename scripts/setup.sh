@@ -4,6 +4,9 @@
 #   scripts/setup.sh demo    libgearman, gearmand; .venv with the package
 #   scripts/setup.sh dev     .venv with the package and the development tools
 #   scripts/setup.sh test    everything: demo, dev, C compiler, gearman, php
+#   scripts/setup.sh bench   test; matplotlib, valgrind; .venv-bench with the package
+#                            installed as users do, and with another one to compare
+#   scripts/setup.sh valgrind   test; valgrind
 #
 # Installs only what is missing and, when nothing is, calls neither apt nor pip.
 #
@@ -103,6 +106,8 @@ look() {
     compiles libgearman/gearman.h || need headers
     have gearman || need gearman
     has_php_gearman || need php-gearman
+    [ "$MODE" = test ] && return
+    have valgrind || need valgrind
 }
 
 # --- installing it -----------------------------------------------------------
@@ -139,6 +144,7 @@ packages() { # MANAGER: print its packages for all that is MISSING
         dnf:php-gearman) echo php-cli php-pecl-gearman ;;
         brew:libgearman | brew:gearmand | brew:gearman | brew:headers) echo gearman ;;
         brew:php-gearman) echo php ;; # and `pecl install gearman`
+        *:valgrind) echo valgrind ;;
         *:cc) echo gcc ;;
         esac
     done | tr ' ' '\n' | sort -u | paste -s -d ' ' -
@@ -220,15 +226,34 @@ install_package() { # LEVEL PROJECT: run or dev; pip's name for it
         die "pip could not install it (its own words are above)"
     rm -f "$VENV"/.installed-*
     key >"$VENV/.installed-run"
+    if [ "$1" = bench ]; then key >"$VENV/.installed-dev"; fi
     key >"$stamp"
 }
+
+# An environment for one contestant of the benchmarks, not editable: what users have.
+install_contestant() { # NAME PROJECT KEY: again when the key is another one
+    venv=.venv-bench/$1
+    [ "$(cat "$venv/.installed" 2>/dev/null)" = "$3" ] && return
+    say "pip install '$2' into $venv"
+    is_python "$venv/bin/python" || "$PY" -m venv --clear "$venv"
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check "$2" ||
+        die "pip could not install it (its own words are above)"
+    echo "$3" >"$venv/.installed"
+}
+
+sources() { cat pyproject.toml README.md pygearman_cffi/*.py | cksum; }
 
 MODE=${1:-}
 case $MODE in
 demo) level=run project=. ;;
-dev | test) level=dev project='.[dev]' ;;
-*) die "usage: scripts/setup.sh demo|dev|test" ;;
+dev | test | valgrind) level=dev project='.[dev]' ;;
+bench) level=bench project='.[dev,bench]' ;;
+*) die "usage: scripts/setup.sh demo|dev|test|bench|valgrind" ;;
 esac
 look
 if [ -n "$MISSING" ]; then install_packages; fi
 install_package "$level" "$project"
+if [ "$MODE" = bench ]; then
+    install_contestant pygearman_cffi . "$(key) $(sources)"
+    install_contestant pygearman pygearman "$(key)"
+fi
