@@ -34,8 +34,8 @@ _O = TypeVar("_O", bound=IntFlag)
 _TLS_REASON = (
     "libgearman's TLS protects nobody: Debian's build has none and sends plaintext "
     "without a word, the others verify no certificate and crash the process when the "
-    "server goes away. Run a TLS tunnel such as stunnel beside the job server, and "
-    "connect to its local end"
+    "server goes away. Run a TLS tunnel beside the job server and connect to its local "
+    "end; TLS.md has a recipe for stunnel that verifies"
 )
 
 
@@ -324,6 +324,11 @@ class Configured(Handle, Generic[_O]):
         unsafe: bool = False,
     ) -> None:
         """Refuse TLS, with the reason: libgearman's protects nobody.
+
+        Args:
+            enable: False does nothing: there is no TLS to turn off.
+            ca_file, certificate, key_file, unsafe: as C takes the files; they change
+                nothing, and `unsafe=True` is not honoured.
 
         Raises:
             UnsupportedError: always, unless `enable` is False.

@@ -106,6 +106,8 @@ look() {
     compiles libgearman/gearman.h || need headers
     have gearman || need gearman
     has_php_gearman || need php-gearman
+    have stunnel || need stunnel
+    have openssl || need openssl
     [ "$MODE" = test ] && return
     have valgrind || need valgrind
 }
@@ -145,6 +147,9 @@ packages() { # MANAGER: print its packages for all that is MISSING
         brew:libgearman | brew:gearmand | brew:gearman | brew:headers) echo gearman ;;
         brew:php-gearman) echo php ;; # and `pecl install gearman`
         *:valgrind) echo valgrind ;;
+        apt:stunnel) echo stunnel4 ;;
+        *:stunnel) echo stunnel ;;
+        *:openssl) echo openssl ;;
         *:cc) echo gcc ;;
         esac
     done | tr ' ' '\n' | sort -u | paste -s -d ' ' -
