@@ -31,6 +31,8 @@ Timeout = float | EllipsisType | None
 
 _O = TypeVar("_O", bound=IntFlag)
 
+logging.getLogger("pygearman_cffi").addHandler(logging.NullHandler())
+
 _TLS_REASON = (
     "libgearman's TLS protects nobody: Debian's build has none and sends plaintext "
     "without a word, the others verify no certificate and crash the process when the "
