@@ -29,6 +29,10 @@ from .task import Kind, Task
 
 __all__ = ["Engine"]
 
+# In names of our own: before Python 3.12 each look into an enum takes its time.
+_WAITING = TaskState.WAITING
+_FOREGROUND, _STATUS, _EPOCH = Kind.FOREGROUND, Kind.STATUS, Kind.EPOCH
+_INTERRUPTED = ReturnCode.LOST_CONNECTION, "the run was interrupted"
 WINDOW = 256
 """How many tasks are in C at once: its list is searched for every packet."""
 
@@ -100,7 +104,7 @@ class Engine:
         """Bring a task to the head that may be sent; False when there is none."""
         while self._waiting:
             task = self._waiting[0]
-            if task.state is TaskState.WAITING:
+            if task.state is _WAITING:
                 if task._key not in self._keys:
                     return True
                 # Its twin is in flight: C would give both the same answer, twice.
@@ -123,13 +127,13 @@ class Engine:
     def _room(self, session: Session, task: Task) -> int:
         if session.tainted or session.sending:
             return 0
-        if task._kind is Kind.EPOCH:
+        if task._kind is _EPOCH:
             return 0 if session.live else 1
         if _library.features().loose_replies:
             # Any reply may go to a task without a handle: a foreground job is alone.
-            if any(other._kind is Kind.FOREGROUND for other in session.live.values()):
+            if any(other._kind is _FOREGROUND for other in session.live.values()):
                 return 0
-            if task._kind is Kind.FOREGROUND:
+            if task._kind is _FOREGROUND:
                 return 0 if session.live else 1
         # C's list is gone through for every new block: few large ones are cheaper.
         room = self.window - len(session.live)
@@ -137,7 +141,7 @@ class Engine:
 
     def _place(self, task: Task, deadline: float | None) -> Session | None:
         """Return a session that has room for a task, or None to wait for one."""
-        if task._kind is Kind.STATUS or task._kind is Kind.EPOCH:
+        if task._kind is _STATUS or task._kind is _EPOCH:
             server = task._ask[0] if task._ask else None
             session = self.lanes.aside(server, deadline)
             return session if self._room(session, task) > 0 else None
@@ -190,7 +194,7 @@ class Engine:
         self._failure = None
         self._questions.begin()
         self._lost.clear()
-        self._why = (ReturnCode.LOST_CONNECTION, "the run was interrupted")
+        self._why = _INTERRUPTED
         self._clean = False
         try:
             turned = False
@@ -321,7 +325,7 @@ class Engine:
             for task in session.abandon(code, what) + session.again
         ]
         for task in self._hand:
-            if task._kind is Kind.EPOCH and task.state is TaskState.SENT:
+            if task._kind is _EPOCH and task.state is TaskState.SENT:
                 task._abandon(code, what)  # C sends it before it gives a pointer
             elif not task._ended:
                 task._unsent()
@@ -331,7 +335,7 @@ class Engine:
         back = [
             task
             for task in dict.fromkeys(back)
-            if task.state is TaskState.WAITING and task not in queued
+            if task.state is _WAITING and task not in queued
         ]
         self._waiting.extendleft(reversed(back))
         for session in sessions:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Broken", "Session"]
 
+# In names of our own: before Python 3.12 each look into an enum takes its time.
+_STATUS, _EPOCH, _FOREGROUND = Kind.STATUS, Kind.EPOCH, Kind.FOREGROUND
+_NORMAL = Priority.NORMAL
 _GOING_ON = {int(ReturnCode.SUCCESS), int(ReturnCode.IO_WAIT)}
 _REFUSALS = {ReturnCode.SERVER_ERROR, ReturnCode.QUEUE_ERROR, ReturnCode.JOB_QUEUE_FULL}
 _ADD = {
@@ -84,11 +87,11 @@ class Session(Connection):
 
     def _add(self, task: Task) -> CData:
         lib, kind, null = self._lib, task._kind, ffi.NULL
-        if kind is Kind.STATUS:
+        if kind is _STATUS:
             return lib.gearman_client_add_task_status(
                 self._pointer, null, null, task._asked, self._code
             )
-        if kind is Kind.EPOCH:
+        if kind is _EPOCH:
             self._epochs = True
             return self._add_epoch(task)
         if task._watched is not self._created_set:
@@ -101,8 +104,12 @@ class Session(Connection):
             data = null  # C refuses an empty workload that has an address
         elif not isinstance(workload, bytes):
             data = ffi.from_buffer(workload)
+        if kind is _FOREGROUND and task._priority is _NORMAL:
+            add = lib.gearman_client_add_task
+        else:
+            add = getattr(lib, _ADD[kind, task._priority])
         # C copies it all before it returns.
-        return getattr(lib, _ADD[kind, task._priority])(
+        return add(
             self._pointer,
             null,
             null,

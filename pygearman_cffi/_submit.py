@@ -26,6 +26,12 @@ from .task import Kind, Task, TaskFunction
 __all__ = ["Submitter"]
 
 
+# In names of our own: before Python 3.12 each look into an enum takes its time, and
+# an operation on flags much more.
+_FOREGROUND, _NORMAL = Kind.FOREGROUND, Priority.NORMAL
+_NON_BLOCKING = int(ClientOption.NON_BLOCKING)
+
+
 class Submitter(Configured[ClientOption]):
     """The base of the client: checks arguments, makes tasks, runs them."""
 
@@ -66,7 +72,7 @@ class Submitter(Configured[ClientOption]):
 
     def _single(self, doing: str) -> None:
         """Enter one of the calls that wait for their own answer."""
-        if self._config.options & ClientOption.NON_BLOCKING:
+        if int.__and__(self._config.options, _NON_BLOCKING):
             raise UnsupportedError(
                 "a NON_BLOCKING client cannot wait for an answer; use add_task(), "
                 "run_tasks() and wait(), or another client",
@@ -91,9 +97,9 @@ class Submitter(Configured[ClientOption]):
         payload = _convert.workload(workload, doing)
         given = fresh_unique() if unique is None else _convert.unique(unique, doing)
         task = Task(self, doing, name, given, payload)
-        if kind is not Kind.FOREGROUND:
+        if kind is not _FOREGROUND:
             task._kind = kind
-        if priority is not Priority.NORMAL:
+        if priority is not _NORMAL:
             task._priority = self._priority(priority, doing)
         return task
 

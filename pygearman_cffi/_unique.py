@@ -9,13 +9,13 @@ __all__ = ["fresh_unique"]
 
 # Own uniques save the library three system calls a job. A forked child must not go
 # on with its parent's, or each would receive the other's answers.
-_prefix = ""
+_form = b""
 _count = count(1)
 
 
 def _renew_prefix() -> None:
-    global _prefix, _count
-    _prefix = f"{os.urandom(12).hex()}-"
+    global _form, _count
+    _form = os.urandom(12).hex().encode("ascii") + b"-%x"
     _count = count(1)
 
 
@@ -25,4 +25,4 @@ os.register_at_fork(after_in_child=_renew_prefix)
 
 def fresh_unique() -> bytes:
     """Return a unique that no other job has."""
-    return f"{_prefix}{next(_count):x}".encode("ascii")
+    return _form % next(_count)

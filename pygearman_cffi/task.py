@@ -51,7 +51,7 @@ class Kind(Enum):
 EVENTS = ("created", "data", "warning", "status", "complete", "exception", "fail")
 """What can happen to a task, by the names of C's callbacks."""
 
-_FOREGROUND, _DONE = Kind.FOREGROUND, TaskState.DONE
+_FOREGROUND, _DONE, _SUCCESS = Kind.FOREGROUND, TaskState.DONE, ReturnCode.SUCCESS
 
 
 class Task:
@@ -195,7 +195,7 @@ class Task:
 
     def _check(self) -> None:
         """Raise why there is no result, if there is none."""
-        if self.return_code is ReturnCode.SUCCESS:
+        if self.return_code is _SUCCESS:
             return
         error = self.error
         if error is None:
@@ -265,7 +265,7 @@ class Task:
         self._set_handle(handle)
         self._known = True
         if self._kind.detached:
-            self._finish(ReturnCode.SUCCESS, b"")
+            self._finish(_SUCCESS, b"")
         else:
             self.state = TaskState.CREATED
 
@@ -299,7 +299,7 @@ class Task:
         if not known and self._ask:
             self._unsent()
             return False
-        self._finish(ReturnCode.SUCCESS, b"")
+        self._finish(_SUCCESS, b"")
         return True
 
     def _finish(self, code: ReturnCode, data: bytes) -> None:
@@ -307,7 +307,7 @@ class Task:
         if not self._kind.asks:
             self._known = self._kind.detached
             self._running = False
-        if code is ReturnCode.SUCCESS:
+        if code is _SUCCESS:
             self._final = data
         elif code is ReturnCode.WORK_EXCEPTION:
             self.exception = data

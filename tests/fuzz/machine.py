@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -108,13 +109,15 @@ class Subject:
 
 record = Record()
 world: World | None = None
+failed = False
+"""A sequence has failed: the journal keeps it while hypothesis takes it again."""
 journal = -1
 """A file that holds the steps of the example in progress, whatever kills us."""
 
 
 def note(text: str) -> None:
     """Write a step into the journal, before it is taken."""
-    if journal >= 0:
+    if journal >= 0 and not failed:
         os.write(journal, f"{text}\n".encode())
 
 
@@ -129,7 +132,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         global world
-        if journal >= 0:
+        if journal >= 0 and not failed:
             os.ftruncate(journal, 0)
             os.lseek(journal, 0, os.SEEK_SET)
         record.examples += 1
@@ -215,7 +218,7 @@ class Machine(RuleBasedStateMachine):
             if isinstance(error, (CouldNotConnectError, ConnectionLostError)):
                 ill = set(subject.names) & {"hole", "nobody"}
                 dead = any(
-                    place.generation != subject.since[name] or not place.server.running
+                    place.is_dead or place.generation != subject.since[name]
                     for name, place in self.world.places.items()
                 )
                 if ill or dead:
@@ -1043,6 +1046,16 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let the jobs that were promised run, and see that they did."""
+        global failed
+        failed = failed or isinstance(sys.exc_info()[1], AssertionError)
+        try:
+            self.finish()
+        except AssertionError:
+            failed = True
+            raise
+
+    def finish(self) -> None:
+        """End everything but the servers, and check what is left to be checked."""
         faulthandler.dump_traceback_later(2 * STUCK, exit=True)
         self.ledger.calm = True
         note("teardown")

@@ -198,6 +198,7 @@ class Place:
     name: str
     server: GearmanServer = field(default_factory=GearmanServer)
     generation: int = 0
+    """Counts its deaths, twice each: it is odd while one is under way."""
     timer: threading.Timer | None = None
     frozen: bool = False
 
@@ -205,6 +206,11 @@ class Place:
     def address(self) -> str:
         """Its address, which it keeps."""
         return self.server.address
+
+    @property
+    def is_dead(self) -> bool:
+        """Tell whether it is down, or going down."""
+        return self.generation % 2 == 1 or not self.server.running
 
     def settle(self) -> None:
         """Wait until what was to happen to it has happened."""
