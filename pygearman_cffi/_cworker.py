@@ -63,6 +63,7 @@ class CWorker:
         self._holding = False
         self._number = -1
         self._options = tuple(config.server_options)
+        self._buffer = config.send_buffer_size
         self._peers: set[tuple[str, int]] = set()
         self.descriptors: list[Descriptor] = []
         self.settled = False
@@ -164,12 +165,9 @@ class CWorker:
         self.settled = False
 
     def request_options(self) -> bool:
-        """Ask the servers for the options that were set, before the first step.
+        """Ask the servers for the options that were set; False when it failed.
 
         Blocks, for a second at most: C connects, asks and waits in one call.
-
-        Returns:
-            False where the C worker must be thrown away.
         """
         if not self._options:
             return True
@@ -180,7 +178,7 @@ class CWorker:
                 lib.gearman_worker_set_server_option(self.pointer, name, len(name))
                 for name in self._options
             )
-            self.descriptors += take_all(self._peers)
+            self.descriptors += take_all(self._peers, self._buffer)
         lib.gearman_worker_set_timeout(self.pointer, ARM)
         return done
 
@@ -260,7 +258,7 @@ class CWorker:
             code = call(*arguments)
             if not self._holding:  # let go of while C waited for the parts of a job
                 self.hold()
-            self._take(take_new(self._number, self._peers))
+            self._take(take_new(self._number, self._peers, self._buffer))
             if code == _NO_JOBS:
                 self._settle()
             elif code == _SUCCESS and len(self._peers) == len(self.descriptors) == 1:
@@ -279,7 +277,7 @@ class CWorker:
         """
         holding = self._holding
         if holding:
-            self._take(take_new(self._number, self._peers))
+            self._take(take_new(self._number, self._peers, self._buffer))
             self._holding = False
             connecting.release()
         return holding
@@ -296,7 +294,7 @@ class CWorker:
     def _settle(self) -> None:
         """Every server was asked: so every socket is there, or never will be."""
         if len(self.descriptors) < len(self._peers):
-            self.descriptors += take_all(self._peers)
+            self.descriptors += take_all(self._peers, self._buffer)
         self.settled = True
         self.blind = not self.descriptors
         if self.blind:

@@ -116,6 +116,9 @@ class Interrupter:
         while numbers := os.read(self._read, 512):
             if signal.SIGINT in numbers:
                 # C's connections for the parts still have its mark; ours do not.
-                for descriptor in [*take_all(self._peers), *self._cworker.descriptors]:
+                for descriptor in [
+                    *take_all(self._peers, None),
+                    *self._cworker.descriptors,
+                ]:
                     descriptor.shut_down()
         os.close(self._read)

@@ -35,9 +35,6 @@ _GREETING = b"pygearman_cffi"
 _REQUEST = struct.pack(">4sII", b"\0REQ", 16, len(_GREETING)) + _GREETING
 _ANSWER = struct.pack(">4sII", b"\0RES", 17, len(_GREETING)) + _GREETING
 
-_SEND_BUFFER = 1 << 22
-"""Bytes; the kernel gives what it allows."""
-
 
 class Probe:
     """One pre-flight of a job server, moved on by whoever polls it.
@@ -233,7 +230,9 @@ def next_number(spare: int) -> int:
     return number
 
 
-def take_new(number: int, peers: Collection[Address]) -> Descriptor | None:
+def take_new(
+    number: int, peers: Collection[Address], buffer: int | None
+) -> Descriptor | None:
     """Take the socket with this number, if C has made it to one of these servers.
 
     Call it under `connecting`. Once taken it has lost libgearman's mark and cannot be
@@ -254,13 +253,13 @@ def take_new(number: int, peers: Collection[Address]) -> Descriptor | None:
     descriptor = Descriptor(number)
     descriptor.linger(reset=False)
     # With libgearman's 32 KiB each packet of the loopback waits for a delayed ACK.
-    descriptor._set(socket.SO_SNDBUF, _SEND_BUFFER)
+    descriptor.widen(buffer)
     return descriptor
 
 
-def take_all(peers: Collection[Address]) -> Iterator[Descriptor]:
+def take_all(peers: Collection[Address], buffer: int | None) -> Iterator[Descriptor]:
     """Take every socket that C has made to these servers and nobody has taken yet."""
     for number in set(descriptors(0)):
-        descriptor = take_new(number, peers)
+        descriptor = take_new(number, peers, buffer)
         if descriptor is not None:
             yield descriptor

@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 
 from . import _convert
+from ._config import SEND_BUFFER_SIZE
 from ._convert import ServersLike
 from ._inquiries import Inquiries, check_count, deadline
 from ._registry import Registry
@@ -55,6 +56,7 @@ class Worker(Inquiries):
         identifier: str | bytes | None = None,
         options: WorkerOption = _GRAB,
         send_exceptions: bool = False,
+        send_buffer_size: int | None = SEND_BUFFER_SIZE,
     ) -> None:
         """Record the configuration; nothing connects before the first job is asked for.
 
@@ -62,8 +64,7 @@ class Worker(Inquiries):
             servers: "host[:port],..." or an iterable of "host:port" and (host, port);
                 None for $GEARMAN_SERVERS or localhost:4730. All are served, each as
                 long as it has jobs before the next one is asked.
-            timeout: seconds after which `work()` and `wait()` end without a job; None
-                for never.
+            timeout: seconds after which `work()` and `wait()` end, None for never.
             connect_timeout: seconds that a job server may take to answer; None for
                 ever.
             namespace: a prefix of every function name.
@@ -71,6 +72,7 @@ class Worker(Inquiries):
             options: set as well as the usual GRAB_UNIQ and GRAB_ALL.
             send_exceptions: send what a function raises as an exception, not as a
                 warning and a failure; clients that did not ask for exceptions may hang.
+            send_buffer_size: bytes the kernel may buffer, None for libgearman's 32 KiB.
 
         Raises:
             InvalidArgumentError: a value cannot be used.
@@ -84,6 +86,7 @@ class Worker(Inquiries):
             namespace=namespace,
             identifier=identifier,
             options=self._check_options(options, "Worker()") | _GRAB,
+            send_buffer_size=send_buffer_size,
         )
         self._closed = True  # until all of it is there
         self._functions = Registry()
