@@ -350,7 +350,7 @@ def test_one_of_two_servers_ends(name: str) -> None:
             first.kill()
             began = time.monotonic()
             assert ask(second, name, b"2") == b"2"
-            assert time.monotonic() - began < 1.0
+            assert time.monotonic() - began < 5.0
             first.start()
             began = time.monotonic()
             assert ask(first, name, b"1") == b"1"
