@@ -14,7 +14,8 @@ SOAK_JOBS ?= 1000000
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types bench fuzz soak valgrind test-libgearman
+.PHONY: help demo test check lint types bench fuzz fuzz-servers soak valgrind
+.PHONY: test-libgearman
 .PHONY: dist clean distclean setup-demo setup-dev setup-test setup-bench setup-valgrind
 
 help: ## this list
@@ -41,6 +42,9 @@ bench: setup-bench ## measure against C and other bindings (an hour; BENCHARGS="
 
 fuzz: setup-test ## random sequences of calls (FUZZ_SECONDS=600)
 	$(PY) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZARGS)
+
+fuzz-servers: setup-test ## random bytes from servers, to clients and workers
+	$(PY) -m tests.fuzz_servers --connections 100000
 
 soak: setup-test ## a million jobs, and jobs under servers that are killed (SOAK_JOBS=)
 	$(PY) -m tests.soak --jobs $(SOAK_JOBS)
