@@ -106,7 +106,10 @@ def test_ctrl_c_while_no_server_answers(
     gearman_server: GearmanServer, name: str, case: str
 ) -> None:
     """KeyboardInterrupt ends a back-off and a connection attempt at once."""
+    # A signal may strike in Python's own constructor of a socket, which then drops it.
     source = f"""{PROLOGUE}
+    import warnings
+    warnings.simplefilter("ignore", ResourceWarning)
     worker = Worker(sys.argv[3], connect_timeout=30)
     worker.add_function(name, lambda job: job.workload.upper())
     try:
