@@ -72,9 +72,6 @@ class Broken(Exception):
 class Connection(Requests):
     """A C client of our own; also the frame of its callbacks."""
 
-    _pointer: CData = None
-    _descriptor: Descriptor | None = None
-
     def __init__(self, config: Config[ClientOption], server: Address) -> None:
         self.server = server
         self.live: dict[int, Task] = {}
@@ -84,7 +81,6 @@ class Connection(Requests):
         self.again: list[Task] = []
         self.broken = False
         self.tainted = False
-        """Something still sits in C: finish what is in flight, then replace it."""
         self._config = config
         self._log = config.log  # C has its number: it must outlive the C client
         self._lib: Lib = _library.load()
@@ -104,7 +100,7 @@ class Connection(Requests):
             GearmanTimeoutError: the caller's deadline passed first.
         """
         limit = self._config.connect_timeout
-        until = None if limit is None else time.monotonic() + limit
+        until = _convert.deadline(limit)
         reached = _sockets.preflight(self.server, limit, deadline)
         own = deadline is not None and (until is None or deadline <= until)
         opened = False

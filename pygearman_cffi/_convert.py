@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeAlias
@@ -25,6 +26,7 @@ __all__ = [
     "buffer",
     "buffer_size",
     "check",
+    "deadline",
     "epoch",
     "function_name",
     "handle",
@@ -237,6 +239,11 @@ def epoch(value: datetime | float, doing: str) -> int:
             f"at= is {value!r}; it must be seconds from 1970 to 2038", doing=doing
         )
     return math.ceil(value)
+
+
+def deadline(seconds: float | None) -> float | None:
+    """Return the time of `time.monotonic()` after so many seconds; None for never."""
+    return None if seconds is None else time.monotonic() + seconds
 
 
 def milliseconds(value: float | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from . import _convert, _probe
@@ -17,14 +16,9 @@ from .errors import (
     NoServersError,
 )
 
-__all__ = ["Inquiries", "check_count", "deadline"]
+__all__ = ["Inquiries", "check_count"]
 
 _Question = Callable[[Address, bytes, "float | None", "float | None"], None]
-
-
-def deadline(seconds: float | None) -> float | None:
-    """Return the time of `time.monotonic()` after so many seconds; None for never."""
-    return None if seconds is None else time.monotonic() + seconds
 
 
 def check_count(value: object, what: str, doing: str) -> None:
@@ -106,7 +100,7 @@ class Inquiries(Functions):
         limit = self._config.timeout
         if timeout is not ...:
             limit = _convert.seconds(timeout, "timeout", doing)
-        until = deadline(limit)
+        until = _convert.deadline(limit)
         self._check_servers(doing)
         for host, port in self._config.servers:
             try:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
+from . import _convert
 from ._convert import BytesLike
 from ._engine import Engine
 from ._handle import Handle
@@ -104,7 +105,7 @@ class Results(Handle, Iterator[_R]):
 
     def _next_task(self) -> Task | None:
         """Return the next task that has ended, None when there is no more."""
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        deadline = _convert.deadline(self._timeout)
         while not self._ready():
             if deadline is not None and time.monotonic() >= deadline:
                 raise GearmanTimeoutError("the time is up")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from ._convert import Address, BytesLike
+from ._convert import deadline as deadline_after
 from .enums import ReturnCode
 from .errors import (
     ConnectionLostError,
@@ -185,7 +186,7 @@ def visit(
     then: Callable[[_S], _T],
 ) -> _T:
     """Greet a server at the first of its addresses that answers, and go on there."""
-    limit = None if connect_timeout is None else time.monotonic() + connect_timeout
+    limit = deadline_after(connect_timeout)
     own = deadline is not None and (limit is None or deadline <= limit)
     until = deadline if own else limit
     failure: GearmanError = CouldNotConnectError("the name has no address")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from types import EllipsisType
 from typing import ClassVar
@@ -67,8 +66,7 @@ class Submitter(Configured[ClientOption]):
         return _convert.seconds(timeout, "timeout", doing)
 
     def _deadline(self, timeout: Timeout, doing: str) -> float | None:
-        limit = self._limit(timeout, doing)
-        return None if limit is None else time.monotonic() + limit
+        return _convert.deadline(self._limit(timeout, doing))
 
     def _single(self, doing: str) -> None:
         """Enter one of the calls that wait for their own answer."""

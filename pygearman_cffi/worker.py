@@ -8,7 +8,7 @@ from types import TracebackType
 from . import _convert
 from ._config import SEND_BUFFER_SIZE
 from ._convert import ServersLike
-from ._inquiries import Inquiries, check_count, deadline
+from ._inquiries import Inquiries, check_count
 from ._registry import Registry
 from ._service import Service
 from ._wakeup import Wakeup
@@ -209,7 +209,7 @@ class Worker(Inquiries):
             if self._config.options & WorkerOption.NON_BLOCKING:
                 self._return_code = service.turn()
             else:
-                until = deadline(self._config.timeout)
+                until = _convert.deadline(self._config.timeout)
                 self._return_code = service.serve(1, until, patient=False)
             return service.jobs > jobs
         finally:
@@ -235,7 +235,7 @@ class Worker(Inquiries):
         self._begin(doing)
         try:
             service = self._ready(doing)
-            self._return_code = service.wait(deadline(self._config.timeout))
+            self._return_code = service.wait(_convert.deadline(self._config.timeout))
             return self._return_code is ReturnCode.SUCCESS
         finally:
             self._end()
@@ -266,7 +266,7 @@ class Worker(Inquiries):
         doing = "Worker.run()"
         if max_jobs is not None:
             check_count(max_jobs, "max_jobs", doing)
-        until = deadline(_convert.seconds(max_seconds, "max_seconds", doing))
+        until = _convert.deadline(_convert.seconds(max_seconds, "max_seconds", doing))
         self._begin(doing)
         try:
             service = self._ready(doing)
@@ -311,7 +311,7 @@ class Worker(Inquiries):
         try:
             service = self._ready(doing, calls=False)
             block = not self._config.options & WorkerOption.NON_BLOCKING
-            until = deadline(self._config.timeout)
+            until = _convert.deadline(self._config.timeout)
             self._return_code, job = service.grab(until, self._close_job, block=block)
             return job
         finally:
