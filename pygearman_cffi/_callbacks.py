@@ -159,91 +159,88 @@ def log_trampoline() -> CData:
 # -- what happens to a task -------------------------------------------------------
 
 # gearman_return_t (gearman_data_fn)(gearman_task_st *task), and six more like it. The
-# task is taken as a number: it is looked up among the session's own, and a pointer
-# that C has freed meanwhile can never be followed.
+# pointer is only looked up among the session's own: one that C has freed meanwhile is
+# never followed.
+
+_Event = Callable[["Task"], "Callable[[Task], object] | None"]
 
 
-def _packet(task: Task) -> bytes:
-    """Copy the payload of the packet that C is delivering, while it is there."""
+def _events() -> dict[str, _Event]:
+    """Return what each kind of event does to its task, and whom it is told to."""
+    # Bound once: these run for every packet.
     lib = _library.load()
-    pointer = task._pointer
-    size = lib.gearman_task_data_size(pointer)
-    if not size:
-        return b""
-    # Quicker than a slice of ffi.buffer(), which raises and clears an exception.
-    data = ffi.cast("char *", lib.gearman_task_data(pointer))
-    return ffi.unpack(data, size)  # type: ignore[return-value]
-
-
-def _created(task: Task) -> Callable[[Task], object] | None:
-    lib = _library.load()
-    task._accepted(text(lib.gearman_task_job_handle(task._pointer)))
-    return task._on_created
-
-
-def _data(task: Task) -> Callable[[Task], object] | None:
-    task._add_data(_packet(task))
-    return task._on_data
-
-
-def _warning(task: Task) -> Callable[[Task], object] | None:
-    task._add_warning(_packet(task))
-    return task._on_warning
-
-
-def _status(task: Task) -> Callable[[Task], object] | None:
-    lib = _library.load()
-    pointer = task._pointer
-    task._set_status(
-        lib.gearman_task_numerator(pointer), lib.gearman_task_denominator(pointer)
+    data_size, data_of = lib.gearman_task_data_size, lib.gearman_task_data
+    numerator, denominator = (
+        lib.gearman_task_numerator,
+        lib.gearman_task_denominator,
     )
-    if task._kind.asks and not task._answer(
-        lib.gearman_task_is_known(pointer),
-        lib.gearman_task_is_running(pointer),
-        lib.gearman_task_numerator(pointer),
-    ):
-        return None
-    return task._on_status
+    handle_of = lib.gearman_task_job_handle
+    unpack, cast, chars = ffi.unpack, ffi.cast, ffi.typeof("char *")
+
+    def packet(task: Task) -> bytes:
+        # A copy of the payload that C is delivering, made while it is there. Quicker
+        # than a slice of ffi.buffer(), which raises and clears an exception.
+        size = data_size(task._pointer)
+        if not size:
+            return b""
+        return unpack(cast(chars, data_of(task._pointer)), size)  # type: ignore[return-value]
+
+    def created(task: Task) -> Callable[[Task], object] | None:
+        task._accepted(text(handle_of(task._pointer)))
+        return task._on_created
+
+    def data(task: Task) -> Callable[[Task], object] | None:
+        task._add_data(packet(task))
+        return task._on_data
+
+    def warning(task: Task) -> Callable[[Task], object] | None:
+        task._add_warning(packet(task))
+        return task._on_warning
+
+    def status(task: Task) -> Callable[[Task], object] | None:
+        pointer = task._pointer
+        task._set_status(numerator(pointer), denominator(pointer))
+        if task._kind.asks and not task._answer(
+            lib.gearman_task_is_known(pointer),
+            lib.gearman_task_is_running(pointer),
+            numerator(pointer),
+        ):
+            return None
+        return task._on_status
+
+    def complete(task: Task) -> Callable[[Task], object] | None:
+        task._finish(_COMPLETED, packet(task))
+        return task._on_complete
+
+    def exception(task: Task) -> Callable[[Task], object] | None:
+        task._take_handle()
+        task._finish(_THREW, packet(task))
+        return task._on_exception
+
+    def fail(task: Task) -> Callable[[Task], object] | None:
+        task._take_handle()
+        task._finish(_FAILED, b"")
+        return task._on_fail
+
+    return {
+        "created": created,
+        "data": data,
+        "warning": warning,
+        "status": status,
+        "complete": complete,
+        "exception": exception,
+        "fail": fail,
+    }
 
 
-def _complete(task: Task) -> Callable[[Task], object] | None:
-    task._finish(_COMPLETED, _packet(task))
-    return task._on_complete
-
-
-def _exception(task: Task) -> Callable[[Task], object] | None:
-    task._take_handle()
-    task._finish(_THREW, _packet(task))
-    return task._on_exception
-
-
-def _fail(task: Task) -> Callable[[Task], object] | None:
-    task._take_handle()
-    task._finish(_FAILED, b"")
-    return task._on_fail
-
-
-_EVENTS = {
-    "created": _created,
-    "data": _data,
-    "warning": _warning,
-    "status": _status,
-    "complete": _complete,
-    "exception": _exception,
-    "fail": _fail,
-}
-
-
-def _make_event(
-    record: Callable[[Task], Callable[[Task], object] | None],
-) -> Callable[[int], int]:
-    def event(address: int) -> int:
+def _make_event(record: _Event) -> Callable[[CData], int]:
+    def event(pointer: CData) -> int:
         frame: TaskFrame = current.frame
         try:
-            task = frame.live[address]
+            task = frame.live[pointer]
             fn = record(task)
             if task._pointer is None:  # C is about to free it
-                del frame.live[address]
+                del frame.live[pointer]
                 if task._key is not None:
                     frame.released.append(task._key)
                 if not task._ended:
@@ -266,8 +263,8 @@ def task_trampoline(name: str) -> CData:
     """Return the trampoline of one kind of task event, such as `complete`."""
     return trampoline(
         name,
-        "int(uintptr_t)",
-        lambda: _make_event(_EVENTS[name]),
+        "int(gearman_task_st *)",
+        lambda: _make_event(_events()[name]),
         error=_PAUSE,
         onerror=park_escaped,
     )

@@ -74,7 +74,7 @@ class Connection(Requests):
 
     def __init__(self, config: Config[ClientOption], server: Address) -> None:
         self.server = server
-        self.live: dict[int, Task] = {}
+        self.live: dict[CData, Task] = {}
         self.deadline: float | None = None
         self.overdue = False
         self.released: list[tuple[bytes, bytes]] = []
@@ -238,6 +238,11 @@ class Connection(Requests):
             current.frame = frame
 
     @property
+    def seen(self) -> bool:
+        """True where Python sees the connection, and can wait for it."""
+        return self._descriptor is not None
+
+    @property
     def fresh(self) -> bool:
         """False when the connection has ended, or brings what nobody asked for."""
         if self.tainted:
@@ -322,4 +327,4 @@ class Connection(Requests):
 
     def _enlist(self, task: Task, pointer: CData) -> None:
         task._sent(pointer, self.server)
-        self.live[int(ffi.cast("uintptr_t", pointer))] = task
+        self.live[pointer] = task

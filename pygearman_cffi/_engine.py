@@ -1,8 +1,8 @@
-"""Run tasks: in order, over as many sessions as it takes, with fail-over.
+"""Run tasks: over as many sessions as it takes, with fail-over.
 
-The engine owns what waits and the sessions that serve it. It hands tasks to C in
-windows, and decides what a failure means: what certainly was not sent goes to the
-next job server; what may have been sent is never sent again.
+The engine owns the sessions that serve what waits, and decides what a failure means:
+what certainly was not sent goes to the next job server; what may have been sent is
+never sent again.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from . import _library
 from ._config import Config
 from ._convert import Address
-from ._lanes import Lanes, wait_for_any
-from ._questions import Questions
+from ._feeding import Feeder
+from ._lanes import wait_for_any
 from ._session import Broken, Session
 from .enums import ClientOption, ReturnCode, TaskState
 from .errors import (
@@ -31,31 +30,20 @@ __all__ = ["Engine"]
 
 # In names of our own: before Python 3.12 each look into an enum takes its time.
 _WAITING = TaskState.WAITING
-_FOREGROUND, _STATUS, _EPOCH = Kind.FOREGROUND, Kind.STATUS, Kind.EPOCH
+_FOREGROUND, _BACKGROUND, _EPOCH = Kind.FOREGROUND, Kind.BACKGROUND, Kind.EPOCH
 _INTERRUPTED = ReturnCode.LOST_CONNECTION, "the run was interrupted"
-WINDOW = 256
-"""How many tasks are in C at once: its list is searched for every packet."""
+_SMALL = 1 << 14
+"""Bytes. What is not larger leaves in one piece, so nobody waits for room."""
 
 
-class Engine:
-    """The waiting tasks of one client, and the sessions that run them."""
+class Engine(Feeder):
+    """The sessions of one client, and the runs that they make."""
 
     def __init__(self, config: Config[ClientOption]) -> None:
-        self._config = config
-        self.queue: deque[Task] = deque()
-        """The tasks of `add_task`, until a run takes them."""
-        self._waiting = self.queue
-        self._hand: list[Task] = []
-        """Taken out of the queue, and not yet given to a session."""
-        self._held: dict[tuple[bytes, bytes], deque[Task]] = {}
-        self._keys: set[tuple[bytes, bytes]] = set()
-        self.lanes = Lanes(config)
-        self._questions = Questions(config, self.lanes)
-        self._failure: BaseException | None = None
+        super().__init__(config)
         self._lost: list[tuple[int, Address, str]] = []
-        self._why = (ReturnCode.LOST_CONNECTION, "")
+        self._why = _INTERRUPTED
         self._clean = True
-        self.window = WINDOW
         self.tells_lost = True
         """Raise what was lost at the end of a run."""
 
@@ -70,101 +58,6 @@ class Engine:
         """Free every session; tasks in flight are abandoned first."""
         self._abandon_all(ReturnCode.LOST_CONNECTION, "the client was closed")
         self.lanes.close()
-
-    # -- feeding ----------------------------------------------------------------------
-    #
-    # An interrupt can strike between any two lines. So nothing is taken out of a queue
-    # before it is in its next place: `_abandon_all` may find a task in two, never none.
-
-    def _feed(self, deadline: float | None) -> bool:
-        """Give waiting tasks to sessions that have room; tell whether any was given."""
-        given = False
-        while self._failure is None and self._skip():
-            task = self._waiting[0]
-            if task._kind.asks and not self._questions.prepare(task, deadline):
-                self._failure = self._questions.take_error()
-                continue
-            try:
-                session = self._place(task, deadline)
-            except CouldNotConnectError as reason:
-                if not task._kind.asks:
-                    raise
-                self._questions.unanswered(task, reason)
-                continue
-            if session is None:
-                break
-            self._take(session, task)
-            session.give(self._hand)
-            self._hand = []
-            self._release(session)
-            given = True
-        return given
-
-    def _skip(self) -> bool:
-        """Bring a task to the head that may be sent; False when there is none."""
-        while self._waiting:
-            task = self._waiting[0]
-            if task.state is _WAITING:
-                if task._key not in self._keys:
-                    return True
-                # Its twin is in flight: C would give both the same answer, twice.
-                self._held.setdefault(task._key, deque()).append(task)
-            self._waiting.popleft()
-        return False
-
-    def _take(self, session: Session, first: Task) -> None:
-        """Take as many tasks as the session has room for, in order."""
-        room = self._room(session, first)
-        while len(self._hand) < room and self._skip():
-            task = self._waiting[0]
-            if task._kind is not first._kind or task._ask[:1] != first._ask[:1]:
-                break
-            if task._key is not None:
-                self._keys.add(task._key)
-            self._hand.append(task)
-            self._waiting.popleft()
-
-    def _room(self, session: Session, task: Task) -> int:
-        if session.tainted or session.sending:
-            return 0
-        if task._kind is _EPOCH:
-            return 0 if session.live else 1
-        if _library.features().loose_replies:
-            # Any reply may go to a task without a handle: a foreground job is alone.
-            if any(other._kind is _FOREGROUND for other in session.live.values()):
-                return 0
-            if task._kind is _FOREGROUND:
-                return 0 if session.live else 1
-        # C's list is gone through for every new block: few large ones are cheaper.
-        room = self.window - len(session.live)
-        return room if room >= self.window // 4 else 0
-
-    def _place(self, task: Task, deadline: float | None) -> Session | None:
-        """Return a session that has room for a task, or None to wait for one."""
-        if task._kind is _STATUS or task._kind is _EPOCH:
-            server = task._ask[0] if task._ask else None
-            session = self.lanes.aside(server, deadline)
-            return session if self._room(session, task) > 0 else None
-        session = self.lanes.first(deadline)
-        if self._room(session, task) > 0:
-            return session
-        if not _library.features().loose_replies:
-            return None
-        return self.lanes.spare(deadline)
-
-    def _release(self, session: Session) -> None:
-        """Let the twins of tasks that have ended take their place in front."""
-        for key in session.released:
-            self._keys.discard(key)
-            twins = self._held.get(key)
-            if twins:
-                self._waiting.appendleft(twins[0])
-                twins.popleft()
-                if not twins:
-                    del self._held[key]
-        session.released.clear()
-        self._waiting.extendleft(reversed(session.again))
-        session.again.clear()
 
     # -- running ----------------------------------------------------------------------
 
@@ -189,6 +82,65 @@ class Engine:
             GearmanTimeoutError: the deadline passed.
             ConnectionLostError: tasks were lost; they say so themselves.
         """
+        self._begin()
+        try:
+            self._loop(deadline, once, until)
+            self._clean = True
+        finally:
+            self._clean_up()
+        self._tell()
+        return self.idle
+
+    def run_one(self, task: Task, deadline: float | None) -> None:
+        """Run one task now, whatever else waits."""
+        waiting = self._waiting = deque((task,))
+        try:
+            session = None
+            if (
+                (task._kind is _FOREGROUND or task._kind is _BACKGROUND)
+                and len(task._workload) <= _SMALL
+                and self._clean
+            ):
+                session = self.lanes.quiet()
+            if session is None:
+                self.run(deadline)
+            else:
+                self._run_alone(session, task, deadline, waiting)
+        finally:
+            self._waiting = self.queue
+
+    def _run_alone(
+        self,
+        session: Session,
+        task: Task,
+        deadline: float | None,
+        waiting: deque[Task],
+    ) -> None:
+        """Run a small job on an idle session: the loop is for what this leaves."""
+        self._failure = None
+        self._lost.clear()
+        self._why = _INTERRUPTED
+        self._clean = False
+        ended = False
+        try:
+            self._hand.append(task)
+            waiting.clear()
+            try:
+                ended = session.run_alone(task, deadline)
+            except Broken as reason:
+                self._hand = []
+                self._broken(session, reason)
+            self._hand = []
+            if not ended:
+                self._look(session, deadline)
+                self._loop(deadline, turned=True)
+            self._clean = True
+        finally:
+            self._clean_up()
+        if not ended:
+            self._tell()
+
+    def _begin(self) -> None:
         if not self._clean:  # the last run was interrupted while it cleaned up
             self._abandon_all(*self._why)
         self._failure = None
@@ -196,45 +148,46 @@ class Engine:
         self._lost.clear()
         self._why = _INTERRUPTED
         self._clean = False
-        try:
-            turned = False
-            while True:
-                # Once means two turns: what is given is sent, what has come is read.
-                last = once and turned
-                fed = not (last or self._failure) and self._feed_or_fail(deadline)
-                active = self.lanes.active
-                if not active:
-                    break
-                if turned and not fed:
-                    self.wait(active, time.monotonic() if once else deadline)
-                for session in active:
-                    if not session.broken:
-                        self._turn(session, None if once else deadline)
-                turned = True
-                if last or (until is not None and until()):
-                    break
-                if not once and deadline is not None and time.monotonic() >= deadline:
-                    self._check_time(deadline)
+
+    def _loop(
+        self,
+        deadline: float | None,
+        once: bool = False,
+        until: Callable[[], bool] | None = None,
+        *,
+        turned: bool = False,
+    ) -> None:
+        while True:
+            # Once means two turns: what is given is sent, what has come is read.
+            last = once and turned
+            fed = not (last or self._failure) and self._feed_or_fail(deadline)
+            active = self.lanes.active
+            if not active:
+                return
+            if turned and not fed:
+                self.wait(active, time.monotonic() if once else deadline)
+            for session in active:
+                if not session.broken:
+                    self._turn(session, None if once else deadline)
+            turned = True
+            if last or (until is not None and until()):
+                return
+            if not once and deadline is not None and time.monotonic() >= deadline:
+                self._check_time(deadline)
+
+    def _clean_up(self) -> None:
+        if not self._clean:
+            self._abandon_all(*self._why)
             self._clean = True
-        finally:
-            if not self._clean:
-                self._abandon_all(*self._why)
-                self._clean = True
+
+    def _tell(self) -> None:
+        """Raise what the run has met with."""
         failure, self._failure = self._failure, None
         unsent = failure is None or isinstance(failure, CouldNotConnectError)
         if unsent and self._lost and self.tells_lost:
             raise self._lost_error() from failure
         if failure is not None:
             raise failure
-        return self.idle
-
-    def run_one(self, task: Task, deadline: float | None) -> None:
-        """Run one task now, whatever else waits."""
-        self._waiting = deque((task,))
-        try:
-            self.run(deadline)
-        finally:
-            self._waiting = self.queue
 
     def _feed_or_fail(self, deadline: float | None) -> bool:
         try:
@@ -265,6 +218,10 @@ class Engine:
             session.turn()
         except Broken as reason:
             self._broken(session, reason)
+        self._look(session, deadline)
+
+    def _look(self, session: Session, deadline: float | None) -> None:
+        """See what a turn has brought."""
         if session.error is not None:
             if session.fatal:
                 session.raise_parked()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import GearmanError
 
 if TYPE_CHECKING:
+    from ._library import CData
     from .task import Task
 
 __all__ = ["Frame", "TaskFrame", "call_parking", "current"]
@@ -61,8 +62,8 @@ current = _Current()
 class TaskFrame(Frame):
     """A visit to C that runs tasks: which ones, and until when."""
 
-    live: dict[int, Task]
-    """Tasks in flight, by the address of C's own."""
+    live: dict[CData, Task]
+    """Tasks in flight, by the pointers to C's own."""
     deadline: float | None
     overdue: bool
     released: list[tuple[bytes, bytes]]

@@ -106,6 +106,14 @@ class Lanes:
             return session
         raise unreached(reasons)
 
+    def quiet(self) -> Session | None:
+        """Return the session that jobs go to if it can take one at once, else None."""
+        if len(self._jobs) == 1:
+            session = self._jobs[0]
+            if session.seen and not session.live and session.fresh:
+                return session
+        return None
+
     def first(self, deadline: float | None) -> Session:
         """Return the session that jobs go to, connected and fit for use.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 from . import _convert
 from ._config import Timeout
 from ._convert import BytesLike
-from ._engine import WINDOW
+from ._feeding import WINDOW
 from ._map import Results
 from ._partition import run_partition
 from ._tasks import TaskCalls

@@ -6,6 +6,7 @@ apart into what certainly was not sent and what may have run.
 
 from __future__ import annotations
 
+import time
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -26,14 +27,15 @@ __all__ = ["Broken", "Session"]
 # In names of our own: before Python 3.12 each look into an enum takes its time.
 _STATUS, _EPOCH, _FOREGROUND = Kind.STATUS, Kind.EPOCH, Kind.FOREGROUND
 _NORMAL = Priority.NORMAL
-_GOING_ON = {int(ReturnCode.SUCCESS), int(ReturnCode.IO_WAIT)}
+_SUCCESS, _IO_WAIT = int(ReturnCode.SUCCESS), int(ReturnCode.IO_WAIT)
+_GOING_ON = {_SUCCESS, _IO_WAIT}
+_PATIENCE = 400.0
+"""Milliseconds; no wait is longer, see `Connection.wait`."""
 _REFUSALS = {ReturnCode.SERVER_ERROR, ReturnCode.QUEUE_ERROR, ReturnCode.JOB_QUEUE_FULL}
 _ADD = {
     (Kind.FOREGROUND, Priority.HIGH): "gearman_client_add_task_high",
-    (Kind.FOREGROUND, Priority.NORMAL): "gearman_client_add_task",
     (Kind.FOREGROUND, Priority.LOW): "gearman_client_add_task_low",
     (Kind.BACKGROUND, Priority.HIGH): "gearman_client_add_task_high_background",
-    (Kind.BACKGROUND, Priority.NORMAL): "gearman_client_add_task_background",
     (Kind.BACKGROUND, Priority.LOW): "gearman_client_add_task_low_background",
 }
 _orders = count(1)
@@ -104,10 +106,12 @@ class Session(Connection):
             data = null  # C refuses an empty workload that has an address
         elif not isinstance(workload, bytes):
             data = ffi.from_buffer(workload)
-        if kind is _FOREGROUND and task._priority is _NORMAL:
+        if task._priority is not _NORMAL:
+            add = getattr(lib, _ADD[kind, task._priority])
+        elif kind is _FOREGROUND:
             add = lib.gearman_client_add_task
         else:
-            add = getattr(lib, _ADD[kind, task._priority])
+            add = lib.gearman_client_add_task_background
         # C copies it all before it returns.
         return add(
             self._pointer,
@@ -151,14 +155,13 @@ class Session(Connection):
     def _check_epochs(self) -> None:
         """Look whether the server has accepted the epoch job in flight."""
         lib = self._lib
-        for address, task in list(self.live.items()):
+        for pointer, task in list(self.live.items()):
             if task._kind is not Kind.EPOCH:
                 continue
-            pointer = task._pointer
             code = lib.gearman_task_return(pointer)
             if code == ReturnCode.UNKNOWN_STATE:
                 continue
-            del self.live[address]
+            del self.live[pointer]
             if code == ReturnCode.SUCCESS:
                 task._accepted(text(lib.gearman_task_job_handle(pointer)))
                 if task._on_created is not None:
@@ -184,7 +187,49 @@ class Session(Connection):
         Raises:
             Broken: the connection is lost, or what came over it makes no sense.
         """
-        code = self._run()
+        self._settle(self._run())
+
+    def run_alone(self, task: Task, deadline: float | None) -> bool:
+        """Run one small job while nothing else is in flight.
+
+        Returns:
+            True when it has ended well; False when there is more to see to, as there
+            is after a `turn`.
+        """
+        self.deadline = deadline
+        pointer = self._add(task)
+        if not pointer:
+            task._refused(ReturnCode(self._code[0]), self._told())
+            self._ended(task)
+            return False
+        self._last = task
+        self._enlist(task, pointer)
+        self._armed = False
+        client, poll = self._pointer, self._poll.poll
+        run = self._lib.gearman_client_run_tasks
+        listen = self._lib.gearman_client_wait
+        patience = _PATIENCE
+        frame, current.frame = current.frame, self
+        try:
+            code = run(client)
+            while code == _IO_WAIT:
+                if deadline is not None:
+                    patience = min(patience, (deadline - time.monotonic()) * 1000)
+                    if patience <= 0:
+                        break
+                if not poll(patience) or listen(client) != _SUCCESS:
+                    break
+                code = run(client)
+        finally:
+            current.frame = frame
+        if task._ended and code == _SUCCESS and self.error is None and not self.overdue:
+            self._last = None
+            return True
+        self._settle(code)
+        return False
+
+    def _settle(self, code: int) -> None:
+        """See to what a visit to C has left."""
         while code not in _GOING_ON and not (self.fatal or self.overdue):
             self._refusal(ReturnCode(code), self._told())
             code = self._run()  # sends the question, so that C listens again
@@ -227,7 +272,7 @@ class Session(Connection):
                     continue
                 task._take_handle()
                 if task._handle is None:
-                    del self.live[int(ffi.cast("uintptr_t", task._pointer))]
+                    del self.live[task._pointer]
                     task._refused(*self._refusals.pop(0))
                     self._ended(task)
 

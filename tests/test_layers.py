@@ -45,6 +45,7 @@ LAYERS = (
     "_session",
     "_lanes",
     "_questions",
+    "_feeding",
     "_engine",
     "_submit",
     "_map",
