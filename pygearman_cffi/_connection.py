@@ -238,9 +238,9 @@ class Connection(Requests):
             current.frame = frame
 
     @property
-    def seen(self) -> bool:
-        """True where Python sees the connection, and can wait for it."""
-        return self._descriptor is not None
+    def quiet(self) -> bool:
+        """True when Python sees the connection, and nothing comes over it."""
+        return not (self.tainted or self._descriptor is None or self._poll.poll(0))
 
     @property
     def fresh(self) -> bool:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeAlias
 
 from . import _library
@@ -117,9 +118,17 @@ def _encode(value: object, what: str, doing: str) -> bytes:
     return encoded
 
 
+@lru_cache(maxsize=1024)
+def _plain(value: str) -> bytes | None:
+    # A client uses few names, and each of them for every job.
+    return value.encode() if value.isascii() and "\0" not in value else None
+
+
 def function_name(value: str | bytes, namespace: bytes, doing: str) -> bytes:
     """Check a function's name and return it as C wants it."""
-    encoded = _encode(value, "the function name", doing)
+    encoded = _plain(value) if type(value) is str else None
+    if not encoded:
+        encoded = _encode(value, "the function name", doing)
     if len(encoded) + len(namespace) > MAX_FUNCTION_NAME:
         raise InvalidArgumentError(
             f"the function name is {len(encoded)} bytes long"

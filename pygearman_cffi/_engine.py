@@ -87,13 +87,14 @@ class Engine(Feeder):
             self._loop(deadline, once, until)
             self._clean = True
         finally:
-            self._clean_up()
+            if not self._clean:
+                self._clean_up()
         self._tell()
         return self.idle
 
     def run_one(self, task: Task, deadline: float | None) -> None:
         """Run one task now, whatever else waits."""
-        waiting = self._waiting = deque((task,))
+        self._waiting = deque()
         try:
             session = None
             if (
@@ -103,42 +104,33 @@ class Engine(Feeder):
             ):
                 session = self.lanes.quiet()
             if session is None:
+                self._waiting.append(task)
                 self.run(deadline)
-            else:
-                self._run_alone(session, task, deadline, waiting)
+                return
+            # A small job on an idle session: the loop is for what this leaves.
+            self._failure = None
+            self._why = _INTERRUPTED
+            self._clean = False
+            try:
+                self._hand.append(task)
+                ended = session.run_alone(task, deadline)
+                self._hand.clear()
+                if not ended:
+                    self._go_on(session, deadline)
+                self._clean = True
+            finally:
+                if not self._clean:
+                    self._clean_up()
+            if not ended:
+                self._tell()
         finally:
             self._waiting = self.queue
 
-    def _run_alone(
-        self,
-        session: Session,
-        task: Task,
-        deadline: float | None,
-        waiting: deque[Task],
-    ) -> None:
-        """Run a small job on an idle session: the loop is for what this leaves."""
-        self._failure = None
+    def _go_on(self, session: Session, deadline: float | None) -> None:
+        """Run on where a session has left a job that it ran alone."""
         self._lost.clear()
-        self._why = _INTERRUPTED
-        self._clean = False
-        ended = False
-        try:
-            self._hand.append(task)
-            waiting.clear()
-            try:
-                ended = session.run_alone(task, deadline)
-            except Broken as reason:
-                self._hand = []
-                self._broken(session, reason)
-            self._hand = []
-            if not ended:
-                self._look(session, deadline)
-                self._loop(deadline, turned=True)
-            self._clean = True
-        finally:
-            self._clean_up()
-        if not ended:
-            self._tell()
+        self._turn(session, deadline)
+        self._loop(deadline, turned=True)
 
     def _begin(self) -> None:
         if not self._clean:  # the last run was interrupted while it cleaned up
@@ -176,9 +168,8 @@ class Engine(Feeder):
                 self._check_time(deadline)
 
     def _clean_up(self) -> None:
-        if not self._clean:
-            self._abandon_all(*self._why)
-            self._clean = True
+        self._abandon_all(*self._why)
+        self._clean = True
 
     def _tell(self) -> None:
         """Raise what the run has met with."""
@@ -218,10 +209,6 @@ class Engine(Feeder):
             session.turn()
         except Broken as reason:
             self._broken(session, reason)
-        self._look(session, deadline)
-
-    def _look(self, session: Session, deadline: float | None) -> None:
-        """See what a turn has brought."""
         if session.error is not None:
             if session.fatal:
                 session.raise_parked()

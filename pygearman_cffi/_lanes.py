@@ -110,7 +110,7 @@ class Lanes:
         """Return the session that jobs go to if it can take one at once, else None."""
         if len(self._jobs) == 1:
             session = self._jobs[0]
-            if session.seen and not session.live and session.fresh:
+            if not session.live and session.quiet:
                 return session
         return None
 

@@ -52,6 +52,8 @@ class Session(Connection):
         self._refusals: list[tuple[ReturnCode, str]] = []
         self._nudges: dict[Task, list[Task]] = {}
         self._armed = False
+        self._left: int | None = None
+        """What a visit to C has returned that is not seen to yet."""
 
     # C waits once for what it then reads: asked again before, it says that the
     # connection is gone.
@@ -178,23 +180,11 @@ class Session(Connection):
         if task._on_fail is not None:
             call_parking(self, task._on_fail, task)
 
-    def turn(self) -> None:
-        """Let C send and receive what it can without waiting.
-
-        What callbacks raised is parked in `error`; `fatal` and `overdue` mean that
-        the session must be abandoned.
-
-        Raises:
-            Broken: the connection is lost, or what came over it makes no sense.
-        """
-        self._settle(self._run())
-
     def run_alone(self, task: Task, deadline: float | None) -> bool:
         """Run one small job while nothing else is in flight.
 
         Returns:
-            True when it has ended well; False when there is more to see to, as there
-            is after a `turn`.
+            True when it has ended well; else a `turn` sees to what is left.
         """
         self.deadline = deadline
         pointer = self._add(task)
@@ -204,11 +194,11 @@ class Session(Connection):
             return False
         self._last = task
         self._enlist(task, pointer)
-        self._armed = False
         client, poll = self._pointer, self._poll.poll
         run = self._lib.gearman_client_run_tasks
         listen = self._lib.gearman_client_wait
         patience = _PATIENCE
+        self._armed = False
         frame, current.frame = current.frame, self
         try:
             code = run(client)
@@ -225,11 +215,21 @@ class Session(Connection):
         if task._ended and code == _SUCCESS and self.error is None and not self.overdue:
             self._last = None
             return True
-        self._settle(code)
+        self._left = code
         return False
 
-    def _settle(self, code: int) -> None:
-        """See to what a visit to C has left."""
+    def turn(self) -> None:
+        """Let C send and receive what it can without waiting.
+
+        What callbacks raised is parked in `error`; `fatal` and `overdue` mean that
+        the session must be abandoned.
+
+        Raises:
+            Broken: the connection is lost, or what came over it makes no sense.
+        """
+        code, self._left = self._left, None
+        if code is None:
+            code = self._run()
         while code not in _GOING_ON and not (self.fatal or self.overdue):
             self._refusal(ReturnCode(code), self._told())
             code = self._run()  # sends the question, so that C listens again

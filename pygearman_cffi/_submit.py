@@ -29,6 +29,8 @@ __all__ = ["Submitter"]
 # an operation on flags much more.
 _FOREGROUND, _NORMAL = Kind.FOREGROUND, Priority.NORMAL
 _NON_BLOCKING = int(ClientOption.NON_BLOCKING)
+_LARGE = 1 << 20
+"""Bytes; what is not larger needs no look at the limit."""
 
 
 class Submitter(Configured[ClientOption]):
@@ -66,7 +68,8 @@ class Submitter(Configured[ClientOption]):
         return _convert.seconds(timeout, "timeout", doing)
 
     def _deadline(self, timeout: Timeout, doing: str) -> float | None:
-        return _convert.deadline(self._limit(timeout, doing))
+        limit = self._config.timeout if timeout is ... else self._limit(timeout, doing)
+        return None if limit is None else _convert.deadline(limit)
 
     def _single(self, doing: str) -> None:
         """Enter one of the calls that wait for their own answer."""
@@ -92,7 +95,9 @@ class Submitter(Configured[ClientOption]):
         """Make a task; wrong arguments raise here, before C is touched."""
         config = self._config
         name = _convert.function_name(function, config.namespace, doing)
-        payload = _convert.workload(workload, doing)
+        payload = workload
+        if type(workload) is not bytes or len(workload) > _LARGE:
+            payload = _convert.workload(workload, doing)
         given = fresh_unique() if unique is None else _convert.unique(unique, doing)
         task = Task(self, doing, name, given, payload)
         if kind is not _FOREGROUND:

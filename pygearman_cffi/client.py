@@ -11,7 +11,7 @@ from ._config import SEND_BUFFER_SIZE, Timeout
 from ._convert import BytesLike, ServersLike
 from ._engine import Engine
 from ._runs import RunCalls
-from .enums import ClientOption, Priority
+from .enums import ClientOption, Priority, ReturnCode
 from .errors import InvalidArgumentError
 from .status import JobHandle, JobStatus
 from .task import Kind, TaskFunction
@@ -19,6 +19,9 @@ from .task import Kind, TaskFunction
 __all__ = ["Client"]
 
 _NO_OPTIONS = ClientOption(0)
+# In names of our own: before Python 3.12 each look into an enum takes its time.
+_FOREGROUND, _BACKGROUND = Kind.FOREGROUND, Kind.BACKGROUND
+_SUCCESS = ReturnCode.SUCCESS
 
 
 class Client(RunCalls):
@@ -172,7 +175,7 @@ class Client(RunCalls):
         `gearman_client_run_tasks`.
         """
         doing = f"Client.do({function!r})"
-        task = self._task(doing, Kind.FOREGROUND, function, workload, unique, priority)
+        task = self._task(doing, _FOREGROUND, function, workload, unique, priority)
         if on_created is not None:
             task._on_created = self._function(on_created, "on_created", doing)
             task._watched = True
@@ -186,6 +189,8 @@ class Client(RunCalls):
             task._on_status = self._function(on_status, "on_status", doing)
             task._watched = True
         self._run_one(task, timeout, doing)
+        if task.return_code is _SUCCESS and task._chunks is None:
+            return task._final
         return task.result
 
     def do_background(
@@ -222,7 +227,7 @@ class Client(RunCalls):
         `gearman_execute` and `gearman_task_attr_init_epoch`.
         """
         doing = f"Client.do_background({function!r})"
-        task = self._task(doing, Kind.BACKGROUND, function, workload, unique, priority)
+        task = self._task(doing, _BACKGROUND, function, workload, unique, priority)
         task._watched = True
         if at is not None:
             self._schedule(task, at, doing)
