@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from . import _library
-from ._convert import text
+from ._convert import buffer, text
 from ._frames import TaskFrame, call_parking, current
 from ._library import CData, ffi
 from .enums import ReturnCode, Verbose
@@ -175,15 +175,11 @@ def _events() -> dict[str, _Event]:
         lib.gearman_task_denominator,
     )
     handle_of = lib.gearman_task_job_handle
-    unpack, cast, chars = ffi.unpack, ffi.cast, ffi.typeof("char *")
 
     def packet(task: Task) -> bytes:
-        # A copy of the payload that C is delivering, made while it is there. Quicker
-        # than a slice of ffi.buffer(), which raises and clears an exception.
+        # A copy of the payload that C is delivering, made while it is there.
         size = data_size(task._pointer)
-        if not size:
-            return b""
-        return unpack(cast(chars, data_of(task._pointer)), size)  # type: ignore[return-value]
+        return buffer(data_of(task._pointer), size) if size else b""
 
     def created(task: Task) -> Callable[[Task], object] | None:
         task._accepted(text(handle_of(task._pointer)))

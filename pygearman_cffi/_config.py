@@ -13,8 +13,8 @@ from enum import IntFlag
 from types import EllipsisType
 from typing import Any, ClassVar, Generic, TypeVar
 
-from . import _callbacks, _convert, _library
-from ._convert import Address, ServersLike
+from . import _addresses, _callbacks, _convert, _library
+from ._addresses import Address, ServersLike
 from ._handle import Handle
 from .enums import Verbose
 from .errors import ArgumentTypeError, InvalidArgumentError, UnsupportedError
@@ -96,7 +96,7 @@ class Configured(Handle, Generic[_O]):
             reading = f"{doing} with $GEARMAN_SERVERS"
         self._config = Config(
             options=self._check_options(options, doing),
-            servers=_convert.addresses(servers, reading),
+            servers=_addresses.addresses(servers, reading),
             servers_are_default=default,
             timeout=_convert.seconds(timeout, "timeout", doing),
             connect_timeout=_convert.seconds(connect_timeout, "connect_timeout", doing),
@@ -151,7 +151,7 @@ class Configured(Handle, Generic[_O]):
         Wraps `gearman_client_add_server` and `gearman_worker_add_server`.
         """
         doing = self._call(f"add_server({host!r}, {port!r})")
-        self._add([_convert.address(host, port, doing)], doing)
+        self._add([_addresses.address(host, port, doing)], doing)
 
     def add_servers(self, servers: ServersLike) -> None:
         """Add several job servers, see `add_server`.
@@ -165,7 +165,7 @@ class Configured(Handle, Generic[_O]):
         Wraps `gearman_client_add_servers` and `gearman_worker_add_servers`.
         """
         doing = self._call("add_servers()")
-        self._add(_convert.addresses(servers, doing), doing)
+        self._add(_addresses.addresses(servers, doing), doing)
 
     def _add(self, servers: list[Address], doing: str) -> None:
         known = [] if self._config.servers_are_default else self._config.servers

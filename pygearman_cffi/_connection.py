@@ -14,11 +14,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from . import _callbacks, _convert, _library, _sockets
+from ._addresses import Address
 from ._config import Config
-from ._convert import Address
 from ._descriptor import Descriptor, connecting
 from ._frames import current
-from ._handle import generation
+from ._handle import process
 from ._library import CData, ffi
 from ._requests import Requests
 from .enums import ClientOption, ReturnCode
@@ -84,7 +84,7 @@ class Connection(Requests):
         self._config = config
         self._log = config.log  # C has its number: it must outlive the C client
         self._lib: Lib = _library.load()
-        self._born = generation()
+        self._born = process.generation
         self._code = ffi.new("gearman_return_t *")
         self._poll = select.poll()
         self._writing = False
@@ -227,7 +227,7 @@ class Connection(Requests):
 
     def _free(self, *, reset: bool) -> None:
         pointer, self._pointer = self._pointer, None
-        if pointer is None or self._born != generation():
+        if pointer is None or self._born != process.generation:
             return  # a forked child would close its parent's connection
         if reset and self._descriptor is not None:
             self._descriptor.linger(reset=True)

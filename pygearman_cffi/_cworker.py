@@ -16,7 +16,7 @@ from . import _callbacks, _convert, _library
 from ._config import Config
 from ._descriptor import Descriptor, connecting
 from ._dividing import Interrupter
-from ._handle import generation
+from ._handle import process
 from ._library import CData, ffi
 from ._probe import next_number, take_all, take_new
 from ._registry import Function
@@ -58,7 +58,7 @@ class CWorker:
         """
         self._log = config.log  # C has its number: it must outlive the C worker
         self._lib: Lib = _library.load()
-        self._born = generation()
+        self._born = process.generation
         self._spare = spare
         self._holding = False
         self._number = -1
@@ -343,6 +343,6 @@ class CWorker:
         if self._interrupter is not None:
             self._interrupter.close()
         pointer, self.pointer = self.pointer, ffi.NULL
-        if pointer and self._born == generation():
+        if pointer and self._born == process.generation:
             self._lib.gearman_worker_remove_servers(pointer)
             self._lib.gearman_worker_free(pointer)

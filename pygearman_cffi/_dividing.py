@@ -16,7 +16,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from . import _convert, _library
-from ._convert import Address, BytesLike, buffer
+from ._addresses import Address
+from ._convert import BytesLike, buffer
 from ._library import CData, ffi
 from ._probe import take_all
 from .errors import OutOfMemoryError

@@ -11,8 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from ._addresses import Address
 from ._config import Config
-from ._convert import Address
 from ._feeding import Feeder
 from ._lanes import wait_for_any
 from ._session import Broken, Session

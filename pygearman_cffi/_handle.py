@@ -10,19 +10,21 @@ from typing import ClassVar
 
 from .errors import BusyError, ClosedError, ForkedError
 
-__all__ = ["Handle", "generation"]
-
-_generation = 0
+__all__ = ["Handle", "process"]
 
 
-def generation() -> int:
-    """Return a number that differs between a process and each of its forks."""
-    return _generation
+class _Process:
+    """What differs between a process and each of its forks."""
+
+    generation = 0
+    """How many forks away it is from the one that imported this package."""
+
+
+process = _Process()
 
 
 def _forked() -> None:
-    global _generation
-    _generation += 1
+    process.generation += 1
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -36,7 +38,7 @@ class Handle:
     _kind: ClassVar[str] = "object"
 
     def __init__(self) -> None:
-        self._born = _generation
+        self._born = process.generation
         self._holder: dict[int, tuple[int, FrameType]] = {}
         self._closed = False
 
@@ -47,7 +49,7 @@ class Handle:
 
     def _is_ours(self) -> bool:
         """True in the process that made the object."""
-        return self._born == _generation
+        return self._born == process.generation
 
     def _check_usable(self, doing: str) -> None:
         """Refuse a closed object, and one of another process."""
@@ -55,7 +57,7 @@ class Handle:
             raise ClosedError(
                 f"the {self._kind} is closed; make a new one", doing=doing
             )
-        if self._born != _generation:
+        if self._born != process.generation:
             raise ForkedError(
                 f"the {self._kind} belongs to another process: its connection cannot "
                 f"be shared; make a new {self._kind} after the fork",
@@ -79,7 +81,7 @@ class Handle:
             doing: the operation, for the message.
             frames: how far up the stack the function is that calls `_end`.
         """
-        if self._closed or self._born != _generation:
+        if self._closed or self._born != process.generation:
             self._check_usable(doing)
         # One step, as by a lock, but an interrupt never finds it held by nobody.
         mine = (get_ident(), sys._getframe(frames))

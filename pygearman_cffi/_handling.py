@@ -12,7 +12,7 @@ from . import _convert, _dividing, _library
 from ._convert import BytesLike
 from ._cworker import CWorker
 from ._frames import Frame
-from ._handle import generation
+from ._handle import process
 from ._library import CData
 from ._probe import writable
 from ._registry import Function
@@ -36,6 +36,9 @@ _LONGEST_TEXT = 8192
 _SUCCESS = int(ReturnCode.SUCCESS)
 _FATAL = int(ReturnCode.FATAL)
 _IO_WAIT = int(ReturnCode.IO_WAIT)
+# And in names of our own: before Python 3.12 each look into an enum takes its time.
+_DONE, _LOST = ReturnCode.SUCCESS, ReturnCode.LOST_CONNECTION
+_NOT_ENDED = ReturnCode.ERROR
 _RETRY = int(ReturnCode.ERROR)
 """Answered by a function it makes C drop its connections, and so the job."""
 
@@ -47,7 +50,7 @@ class Handling(Frame):
 
     def __init__(self, wakeup: Wakeup, *, send_exceptions: bool) -> None:
         self._lib: Lib = _library.load()
-        self._born = generation()
+        self._born = process.generation
         self._wakeup = wakeup
         self._send_exceptions = send_exceptions
         self._functions: dict[int, Function] = {}
@@ -75,7 +78,7 @@ class Handling(Frame):
         function = self._functions[number]
         job = self._job = Job(self, self._lib, pointer, function.text)
         self.jobs += 1
-        self.ended = ReturnCode.ERROR
+        self.ended = _NOT_ENDED
         call = function.call
         assert call is not None
         if function.aggregate is not None:
@@ -87,7 +90,7 @@ class Handling(Frame):
 
     def complete(self, job: Job, result: object) -> int:
         """Send what the function returned, unless it has ended the job itself."""
-        if self._born != generation():
+        if self._born != process.generation:
             raise self._forked()
         if self.dividing is not None:
             return self._wait_for_parts(job)
@@ -102,7 +105,10 @@ class Handling(Frame):
                 except ArgumentTypeError as reason:
                     wrong = TypeError(f"the worker function returned: {reason}")
                     return self.fail(job, wrong)
-            self._finish(job, self._lib.gearman_job_send_complete, payload)
+            try:
+                job._send_result(self._lib.gearman_job_send_complete, payload)
+            except GearmanError as reason:
+                self._tell_lost(job, reason)
         return self._leave(job)
 
     def fail(self, job: Job, error: Exception) -> int:
@@ -259,10 +265,10 @@ class Handling(Frame):
         ended = job._ended
         self._job = None
         job._detach()
-        if back or ended is ReturnCode.LOST_CONNECTION:
-            self.ended = ReturnCode.ERROR if back else ReturnCode.LOST_CONNECTION
+        if back or ended is _LOST:
+            self.ended = _NOT_ENDED if back else _LOST
             return self._answer(_RETRY)
-        self.ended = ReturnCode.SUCCESS if ended is None else ended
+        self.ended = _DONE if ended is None else ended
         if self.congested or self._held:
             return self._answer(_SUCCESS)
         return _SUCCESS
@@ -294,7 +300,7 @@ class Handling(Frame):
     @property
     def forked(self) -> bool:
         """True in another process than the one with the connection."""
-        return self._born != generation()
+        return self._born != process.generation
 
     def told(self) -> str:
         """Return the library's own words for the last failure."""

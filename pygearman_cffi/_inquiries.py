@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import _convert, _probe
+from ._addresses import Address
 from ._config import Timeout
-from ._convert import Address, BytesLike
+from ._convert import BytesLike
 from ._functions import Functions
 from .enums import ReturnCode
 from .errors import (

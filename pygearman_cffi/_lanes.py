@@ -6,8 +6,8 @@ import select
 import time
 from collections.abc import Iterable
 
+from ._addresses import Address
 from ._config import Config
-from ._convert import Address
 from ._session import Session
 from .enums import ClientOption
 from .errors import (

@@ -7,6 +7,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Protocol
 
 from ._convert import BytesLike
+from ._handle import process
 from ._library import CData, ffi
 from .enums import ReturnCode
 from .errors import BusyError, ClosedError, ForkedError, error_for
@@ -27,16 +28,13 @@ _HALF_SENT = frozenset(
 )
 _ROOM = 16384
 """Bytes that a socket takes in any case, so that sending them never waits."""
+_DONE, _NULL = ReturnCode.SUCCESS, ffi.NULL
 _PACKET = 128
 """Bytes of a packet beside its payload."""
 
 
 class Host(Protocol):
     """Whoever has the connection over which a job came."""
-
-    @property
-    def forked(self) -> bool:
-        """True in another process than the one with the connection."""
 
     def hurry(self) -> None:
         """Have C's sends return where they would wait, until the job has ended."""
@@ -67,6 +65,7 @@ class Lent:
         self._pointer = pointer
         self._name = name
         self._thread = get_ident()
+        self._born = process.generation
 
     def __repr__(self) -> str:
         state = "closed" if self._pointer is None else "open"
@@ -91,7 +90,7 @@ class Lent:
                 "a job belongs to the thread in which the worker function runs",
                 doing=doing,
             )
-        if self._host.forked:
+        if self._born != process.generation:
             raise ForkedError(
                 "the job belongs to the process that received it", doing=doing
             )
@@ -130,10 +129,27 @@ class Lent:
                 self._go_on(*self._pending)
         code = call(self._pointer, *arguments)
         if code:
-            self._pending = call, arguments
-            if code not in _HALF_SENT:
-                self._lost(code)
-            self._go_on(call, arguments)
+            self._sent_half(code, call, arguments)
+
+    def _sent_half(
+        self, code: int, call: Callable[..., int], arguments: tuple[object, ...]
+    ) -> None:
+        """Send the rest of what a C call has begun to send, if it can."""
+        self._pending = call, arguments
+        if code not in _HALF_SENT:
+            self._lost(code)
+        self._go_on(call, arguments)
+
+    def _send_result(self, call: Callable[..., int], result: BytesLike) -> None:
+        """Send the result, which ends the job."""
+        size = len(result)
+        if self._sent or size > _ROOM - _PACKET or type(result) is not bytes:
+            self._give(call, result)
+        else:  # the usual end: it leaves in one piece, and nothing was sent before
+            code = call(self._pointer, result or _NULL, size)
+            if code:
+                self._sent_half(code, call, (result or _NULL, size))
+        self._ended = _DONE
 
     def _go_on(self, call: Callable[..., int], arguments: tuple[object, ...]) -> None:
         code = int(ReturnCode.IO_WAIT)

@@ -14,7 +14,8 @@ from array import array
 from collections.abc import Collection, Iterator
 
 from . import _sockets
-from ._convert import Address, BytesLike
+from ._addresses import Address
+from ._convert import BytesLike
 from ._descriptor import MARK, Descriptor, borrow, descriptors
 from ._sockets import Reached
 from .enums import ReturnCode

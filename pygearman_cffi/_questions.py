@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from . import _sockets
+from ._addresses import Address
 from ._config import Config
-from ._convert import Address
 from ._frames import Frame, call_parking
 from ._lanes import Lanes, unreached
 from .enums import ClientOption, ReturnCode

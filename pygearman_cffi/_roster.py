@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterable
 
-from ._convert import Address
+from ._addresses import Address
 from ._probe import Probe
 from ._sockets import Reached
 from .errors import CouldNotConnectError

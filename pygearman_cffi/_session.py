@@ -11,9 +11,10 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from . import _library
+from ._addresses import Address
 from ._config import Config
 from ._connection import Broken, Connection
-from ._convert import Address, text
+from ._convert import text
 from ._frames import call_parking, current
 from ._library import ffi
 from .enums import ClientOption, Priority, ReturnCode

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from ._convert import Address, BytesLike
+from ._addresses import Address
+from ._convert import BytesLike
 from ._convert import deadline as deadline_after
 from .enums import ReturnCode
 from .errors import (

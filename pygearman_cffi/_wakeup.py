@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 
-from ._handle import generation
+from ._handle import process
 
 __all__ = ["Wakeup"]
 
@@ -22,7 +22,7 @@ class Wakeup:
     _read = _write = -1
 
     def __init__(self) -> None:
-        self._born = generation()
+        self._born = process.generation
         # Reentrant: a signal handler may call stop() while its own thread is in here.
         self._lock = threading.RLock()
         self._read, self._write = os.pipe()
@@ -43,7 +43,7 @@ class Wakeup:
         `close`.
         """
         self.stopping = True
-        if self._born != generation():
+        if self._born != process.generation:
             return  # a forked child shares the pipe with its parent
         with self._lock:
             # Under the lock the number cannot have become somebody else's file.

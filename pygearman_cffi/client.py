@@ -7,8 +7,9 @@ from datetime import datetime
 from types import TracebackType
 
 from . import _convert
+from ._addresses import ServersLike
 from ._config import SEND_BUFFER_SIZE, Timeout
-from ._convert import BytesLike, ServersLike
+from ._convert import BytesLike
 from ._engine import Engine
 from ._runs import RunCalls
 from .enums import ClientOption, Priority, ReturnCode

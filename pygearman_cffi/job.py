@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import _convert, _words
 from ._convert import BytesLike
+from ._handle import process
 from ._lent import Host, Lent
 from ._library import CData, ffi
 from ._words import JobException, JobFail, RetryJob, StopWorker
@@ -77,16 +79,24 @@ class Job(Lent):
 
         Wraps `gearman_job_workload`.
         """
-        pointer = self._check("Job.workload")
+        pointer = self._pointer
+        if (
+            pointer is None
+            or self._thread != get_ident()
+            or self._born != process.generation
+        ):
+            pointer = self._check("Job.workload")
         workload = self._workload
         if workload is None:
             if self._taken:
                 self._check_untaken("Job.workload")
             lib = self._lib
             size = lib.gearman_job_workload_size(pointer)
-            workload = b""
-            if size:
-                workload = ffi.buffer(lib.gearman_job_workload(pointer), size)[:]
+            workload = (
+                _convert.buffer(lib.gearman_job_workload(pointer), size)
+                if size
+                else b""
+            )
             self._workload = workload
         return workload
 
@@ -291,7 +301,7 @@ class GrabbedJob(Job):
         """
         if self._pointer is None:
             return
-        if self._host.forked:
+        if self._born != process.generation:
             self._detach()  # it is the parent's
             return
         self._check("Job.close()")

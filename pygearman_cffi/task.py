@@ -10,7 +10,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from . import _convert, _library
-from ._convert import Address, BytesLike
+from ._addresses import Address
+from ._convert import BytesLike
 from ._library import CData
 from .enums import Priority, ReturnCode, TaskState
 from .errors import (

@@ -6,8 +6,8 @@ import sys
 from types import TracebackType
 
 from . import _convert
+from ._addresses import ServersLike
 from ._config import SEND_BUFFER_SIZE
-from ._convert import ServersLike
 from ._inquiries import Inquiries, check_count
 from ._registry import Registry
 from ._service import Service

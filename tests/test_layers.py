@@ -29,6 +29,7 @@ LAYERS = (
     "status",
     "_libgearman",
     "_library",
+    "_addresses",
     "_convert",
     "_raw",
     "_sockets",
