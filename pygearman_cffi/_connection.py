@@ -19,6 +19,7 @@ from ._config import Config
 from ._descriptor import Descriptor, connecting
 from ._frames import current
 from ._handle import process
+from ._kind import Kind
 from ._library import CData, ffi
 from ._requests import Requests
 from .enums import ClientOption, ReturnCode
@@ -29,7 +30,7 @@ from .errors import (
     ProtocolError,
     ServerError,
 )
-from .task import Kind, Task
+from .task import Task
 
 if TYPE_CHECKING:
     from ._libgearman import Lib

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ._addresses import Address
 from ._config import Config
 from ._feeding import Feeder
+from ._kind import Kind
 from ._lanes import wait_for_any
 from ._session import Broken, Session
 from .enums import ClientOption, ReturnCode, TaskState
@@ -24,7 +25,7 @@ from .errors import (
     GearmanError,
     GearmanTimeoutError,
 )
-from .task import Kind, Task
+from .task import Task
 
 __all__ = ["Engine"]
 

@@ -11,12 +11,13 @@ from collections import deque
 
 from . import _library
 from ._config import Config
+from ._kind import Kind
 from ._lanes import Lanes
 from ._questions import Questions
 from ._session import Session
 from .enums import ClientOption, TaskState
 from .errors import CouldNotConnectError
-from .task import Kind, Task
+from .task import Task
 
 __all__ = ["WINDOW", "Feeder"]
 

@@ -6,10 +6,11 @@ from . import _sockets
 from ._addresses import Address
 from ._config import Config
 from ._frames import Frame, call_parking
+from ._kind import Kind
 from ._lanes import Lanes, unreached
 from .enums import ClientOption, ReturnCode
 from .errors import CouldNotConnectError, GearmanError, ProtocolError, ServerError
-from .task import Kind, Task
+from .task import Task
 
 __all__ = ["Questions"]
 

@@ -11,13 +11,14 @@ from . import _convert
 from ._config import Timeout
 from ._convert import BytesLike
 from ._feeding import WINDOW
+from ._kind import Kind
 from ._map import Results
 from ._partition import run_partition
 from ._tasks import TaskCalls
 from ._unique import fresh_unique
 from .enums import ClientOption, Priority
 from .errors import ArgumentTypeError, GearmanError, InvalidArgumentError
-from .task import Kind, Task
+from .task import Task
 
 __all__ = ["RunCalls"]
 

@@ -16,9 +16,10 @@ from ._config import Config
 from ._connection import Broken, Connection
 from ._convert import text
 from ._frames import call_parking, current
+from ._kind import Kind
 from ._library import ffi
 from .enums import ClientOption, Priority, ReturnCode
-from .task import Kind, Task
+from .task import Task
 
 if TYPE_CHECKING:
     from ._library import CData

@@ -10,6 +10,7 @@ from . import _convert
 from ._config import Configured, Timeout
 from ._convert import BytesLike
 from ._engine import Engine
+from ._kind import Kind
 from ._unique import fresh_unique
 from .enums import ClientOption, Priority
 from .errors import (
@@ -20,7 +21,7 @@ from .errors import (
     UnsupportedError,
 )
 from .status import JobHandle
-from .task import Kind, Task, TaskFunction
+from .task import Task, TaskFunction
 
 __all__ = ["Submitter"]
 

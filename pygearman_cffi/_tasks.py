@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from ._convert import BytesLike
+from ._kind import Kind
 from ._submit import Submitter
 from .enums import Priority
-from .task import EVENTS, Kind, Task, TaskFunction
+from .task import EVENTS, Task, TaskFunction
 
 __all__ = ["TaskCalls"]
 

@@ -11,11 +11,12 @@ from ._addresses import ServersLike
 from ._config import SEND_BUFFER_SIZE, Timeout
 from ._convert import BytesLike
 from ._engine import Engine
+from ._kind import Kind
 from ._runs import RunCalls
 from .enums import ClientOption, Priority, ReturnCode
 from .errors import InvalidArgumentError
 from .status import JobHandle, JobStatus
-from .task import Kind, TaskFunction
+from .task import TaskFunction
 
 __all__ = ["Client"]
 

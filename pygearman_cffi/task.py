@@ -6,12 +6,12 @@ A task is plain Python: it is filled while callbacks run and stays readable for 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from . import _convert, _library
 from ._addresses import Address
 from ._convert import BytesLike
+from ._kind import Kind
 from ._library import CData
 from .enums import Priority, ReturnCode, TaskState
 from .errors import (
@@ -27,26 +27,9 @@ from .status import JobHandle, JobStatus
 if TYPE_CHECKING:
     from ._submit import Submitter
 
-__all__ = ["EVENTS", "Kind", "Task", "TaskFunction"]
+__all__ = ["EVENTS", "Task", "TaskFunction"]
 
 TaskFunction = Callable[["Task"], object]
-
-
-class Kind(Enum):
-    """What a task is for: a job, or a question about one."""
-
-    FOREGROUND = "foreground"
-    BACKGROUND = "background"
-    EPOCH = "epoch"
-    STATUS = "status"
-    STATUS_BY_UNIQUE = "status by unique"
-    NUDGE = "nudge"
-
-    def __init__(self, word: str) -> None:
-        self.asks = word in {"status", "status by unique", "nudge"}
-        """A question about a job."""
-        self.detached = word in {"background", "epoch"}
-        """A job that is DONE once the job server has accepted it."""
 
 
 EVENTS = ("created", "data", "warning", "status", "complete", "exception", "fail")

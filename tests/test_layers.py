@@ -40,6 +40,7 @@ LAYERS = (
     "_callbacks",
     "_config",
     "_unique",
+    "_kind",
     "task",
     "_requests",
     "_connection",
