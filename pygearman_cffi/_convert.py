@@ -44,7 +44,7 @@ MAX_WORKLOAD = 2**32 - 1025
 _MAX_HANDLE = 63
 
 _CHARS = ffi.typeof("char *")
-_cast, _unpack = ffi.cast, ffi.unpack
+_cast, _string, _unpack = ffi.cast, ffi.string, ffi.unpack
 
 # Names come from any language: what is not UTF-8 must survive the way there and back.
 _ENCODING = "utf-8"
@@ -55,7 +55,7 @@ def text(pointer: CData) -> str:
     """Return a C string as `str`, an empty one for NULL."""
     if not pointer:
         return ""
-    return _library.c_string(pointer).decode(_ENCODING, _ERRORS)
+    return _string(pointer).decode(_ENCODING, _ERRORS)  # type: ignore[union-attr]
 
 
 def buffer(pointer: CData, size: int) -> bytes:

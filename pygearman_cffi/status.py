@@ -23,7 +23,7 @@ class JobHandle(str):
 
     def __new__(cls, handle: str, server: Address | None = None) -> JobHandle:
         """Make a handle of a known server, or of any."""
-        self = super().__new__(cls, handle)
+        self = str.__new__(cls, handle)
         self.server = server
         return self
 

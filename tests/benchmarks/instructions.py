@@ -3,7 +3,7 @@
 callgrind counts what the process under test does in user space, so neither the machine's
 load nor its speed matters. Each contestant runs twice, and the difference of the counts
 is divided by the difference of the jobs: start and end do not count. NAME is C,
-pygearman_cffi (without names, both), pygearman or php-gearman.
+"cffi alone", pygearman_cffi (without names, these three), pygearman or php-gearman.
 
 With --annotate, the C functions that take most of it are listed as well.
 """
@@ -19,8 +19,9 @@ from pathlib import Path
 
 from pygearman_cffi.testing import GearmanServer
 from tests.benchmarks.contest import argv, beside, drain, feed
-from tests.benchmarks.modes import OURS, PHP, PURE, C, client, worker
+from tests.benchmarks.modes import FLOOR, OURS, PHP, PURE, C, client, worker
 
+_WARM = 50
 _FEW, _MANY = 300, 2300
 _CALLS = {
     "do": "do",
@@ -29,6 +30,8 @@ _CALLS = {
     "map": "map",
     "worker": "",
 }
+_FLOOR = {"do", "do_background", "worker"}
+"""What cffi alone is measured in."""
 
 
 def count(command: list[str], out: Path) -> int:
@@ -43,11 +46,17 @@ def count(command: list[str], out: Path) -> int:
     return int(found.group(1))
 
 
+def calls(call: str, jobs: int) -> int:
+    """Return how many jobs a program runs that is told to measure so many."""
+    if call in {"do", "do_background"}:  # see `measure`
+        return jobs + jobs // 10 + min(_WARM, jobs // 10)
+    return jobs
+
+
 def per_job(name: str, call: str, folder: Path) -> float:
     """Return the instructions of a job."""
     counts = []
     for jobs in (_FEW, _MANY):
-        # do and do_background go on with a tenth of the jobs, see `measure`.
         out = folder / f"{name}-{call}-{jobs}.callgrind"
         with GearmanServer() as server:
             if call == "worker":
@@ -60,10 +69,7 @@ def per_job(name: str, call: str, folder: Path) -> float:
                 arguments = [what, str(jobs), "16"]
                 counts.append(count(argv(server, client(name), arguments), out))
             drain(server)
-    measured = _MANY - _FEW
-    if call in {"do", "do_background"}:
-        measured += measured // 10
-    return (counts[1] - counts[0]) / measured
+    return (counts[1] - counts[0]) / (calls(call, _MANY) - calls(call, _FEW))
 
 
 def annotate(path: Path) -> str:
@@ -84,17 +90,22 @@ def main() -> None:
     parser.add_argument("--call", action="append", choices=_CALLS)
     parser.add_argument("--annotate", action="store_true")
     arguments = parser.parse_args()
-    names = arguments.names or [C, OURS]
-    if unknown := set(names) - {C, OURS, PURE, PHP}:
+    names = arguments.names or [C, FLOOR, OURS]
+    if unknown := set(names) - {C, FLOOR, OURS, PURE, PHP}:
         parser.error(f"unknown: {', '.join(unknown)}")
-    calls = arguments.call or list(_CALLS)
+    wanted = arguments.call or list(_CALLS)
     print("user instructions a job, 16 B:")
-    print(f"{'':16}" + "".join(f"{call:>16}" for call in calls))
+    print(f"{'':16}" + "".join(f"{call:>16}" for call in wanted))
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            cells = [f"{per_job(name, call, Path(folder)):16,.0f}" for call in calls]
+            cells = [
+                f"{per_job(name, call, Path(folder)):16,.0f}"
+                if name != FLOOR or call in _FLOOR
+                else f"{'':16}"
+                for call in wanted
+            ]
             print(f"{name:16}" + "".join(cells), flush=True)
-            for call in calls if arguments.annotate else []:
+            for call in wanted if arguments.annotate else []:
                 print(f"\n{name}, {call}:")
                 print(annotate(Path(folder) / f"{name}-{call}-{_MANY}.callgrind"))
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.modes import OURS, PHP, PURE, C
+from tests.benchmarks.modes import FLOOR, OURS, PHP, PURE, C
 from tests.benchmarks.report import Row
 
-_COLOURS = {C: "#777777", OURS: "#1f77b4", PURE: "#ff7f0e", PHP: "#9467bd"}
+_COLOURS = {
+    C: "#777777",
+    OURS: "#1f77b4",
+    FLOOR: "#7fb8de",
+    PURE: "#ff7f0e",
+    PHP: "#9467bd",
+}
 _MODES = {
     "do-16": "do\n16 B",
     "do-1k": "do\n1 KiB",
@@ -54,14 +60,14 @@ def draw(found: dict[str, list[Row]], path: Path) -> None:
 
 
 def _panel(panel: Any, modes: list[tuple[str, list[Row]]], what: str) -> None:
-    width = 0.2
+    width = 0.17
     for place, name in enumerate(_COLOURS):
         at, middle, low, high = [], [], [], []
         for number, (_, rows) in enumerate(modes):
             for row in rows:
                 ratio = row.wall_ratio if what == "wall" else row.cpu_ratio
                 if row.name == name and ratio.count:
-                    at.append(number + (place - 1.5) * width)
+                    at.append(number + (place - 2) * width)
                     middle.append(ratio.median)
                     low.append(ratio.median - ratio.low)
                     high.append(ratio.high - ratio.median)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from tests.benchmarks.contest import Result
 from tests.benchmarks.modes import OURS, C, Mode
 
+_MANY = 8
+
 
 @dataclass(frozen=True)
 class Spread:
-    """A median, and how far the rounds were apart."""
+    """A median, and how far the rounds were apart: quartiles where they are many."""
 
     median: float
     low: float
@@ -22,7 +24,10 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         """Take the rounds together."""
-        return cls(statistics.median(values), min(values), max(values), len(values))
+        low, high = min(values), max(values)
+        if len(values) >= _MANY:
+            low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(statistics.median(values), low, high, len(values))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+WARM = 50
+
 
 class Moment(NamedTuple):
     """A time of the clock, and the processor time used until then."""
@@ -56,8 +58,9 @@ def report(
 
 
 def measure(jobs: int, one: Callable[[], object]) -> None:
-    """Call a function so many times, and then a tenth of that with latencies."""
-    one()
+    """Call a function to warm up, so many times, and a tenth of that with latencies."""
+    for _ in range(max(1, min(WARM, jobs // 10))):
+        one()
     begun = stamp()
     for _ in range(jobs):
         one()
