@@ -174,6 +174,8 @@ class Configured(Handle, Generic[_O]):
     def remove_servers(self) -> None:
         """Forget every job server, and close the connections to them.
 
+        A client's connection is closed once the tasks in flight on it have ended.
+
         Wraps `gearman_client_remove_servers` and `gearman_worker_remove_servers`.
         """
         self._set(self._call("remove_servers()"), servers=[], servers_are_default=False)
@@ -182,7 +184,7 @@ class Configured(Handle, Generic[_O]):
 
     @property
     def namespace(self) -> str:
-        """A prefix that the library puts before every function name, "" for none."""
+        """A prefix to each function name that is sent from now on, "" for none."""
         return self._config.namespace.decode("utf-8", "surrogateescape")
 
     @namespace.setter

@@ -20,6 +20,7 @@ from ._session import Broken, Session
 from .enums import ClientOption, ReturnCode, TaskState
 from .errors import (
     CODE_TO_ERROR,
+    BusyError,
     ConnectionLostError,
     CouldNotConnectError,
     GearmanError,
@@ -54,6 +55,21 @@ class Engine(Feeder):
     def idle(self) -> bool:
         """True when no task waits or is in flight."""
         return not (self._skip() or self._held or self.lanes.active)
+
+    def check_idle(self) -> None:
+        """Refuse a call of its own while tasks of a NON_BLOCKING run are in flight."""
+        if self.lanes.active:
+            raise BusyError(
+                "tasks of run_tasks() are in flight; call it until it returns True"
+            )
+
+    def renew(self) -> None:
+        """Replace every connection: at once, or when what is in flight has ended."""
+        for session in self.lanes.all:
+            if session.live:
+                session.tainted = True
+            else:
+                self.lanes.drop(session)
 
     def close(self) -> None:
         """Free every session; tasks in flight are abandoned first."""
@@ -105,6 +121,7 @@ class Engine(Feeder):
             ):
                 session = self.lanes.quiet()
             if session is None:
+                self.check_idle()
                 self._waiting.append(task)
                 self.run(deadline)
                 return
@@ -161,7 +178,7 @@ class Engine(Feeder):
                 self.wait(active, time.monotonic() if once else deadline)
             for session in active:
                 if not session.broken:
-                    self._turn(session, None if once else deadline)
+                    self._turn(session, deadline)
             turned = True
             if last or (until is not None and until()):
                 return

@@ -110,7 +110,8 @@ class Lanes:
         """Return the session that jobs go to if it can take one at once, else None."""
         if len(self._jobs) == 1:
             session = self._jobs[0]
-            if not session.live and session.quiet:
+            alone = not (session.live or (self._asides and self.active))
+            if alone and session.quiet:
                 return session
         return None
 

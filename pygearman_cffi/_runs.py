@@ -184,6 +184,7 @@ class RunCalls(TaskCalls):
         self._single(doing)
         try:
             deadline = self._deadline(timeout, doing)
+            self._engine.check_idle()
             session = self._engine.lanes.open(self._config.servers, deadline)
             run_partition(session, partition, task, deadline)
         except GearmanError as error:

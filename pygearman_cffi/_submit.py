@@ -51,7 +51,7 @@ class Submitter(Configured[ClientOption]):
     _task_fns: dict[str, TaskFunction]
 
     def _changed(self) -> None:
-        self._engine.close()
+        self._engine.renew()
 
     def _check_options(self, value: ClientOption, doing: str) -> ClientOption:
         options = super()._check_options(value, doing)
@@ -170,6 +170,7 @@ class Submitter(Configured[ClientOption]):
         self._single(doing)
         try:
             deadline = self._deadline(timeout, doing)
+            self._engine.check_idle()
             session = self._engine.lanes.first(deadline)
             done = False
             try:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pygearman_cffi import (
+    BusyError,
     Client,
     ClientOption,
     ConnectionLostError,
@@ -19,7 +20,7 @@ from pygearman_cffi import (
     UnsupportedError,
 )
 from pygearman_cffi.testing import GearmanServer
-from tests.fakes import FakeServer, black_hole
+from tests.fakes import FakeServer, black_hole, impostor, packet
 from tests.programs import c_worker, wait_for
 
 NON_BLOCKING = ClientOption.NON_BLOCKING
@@ -162,17 +163,28 @@ def test_map(client: Client) -> None:
 
 
 def test_switching(client: Client) -> None:
-    """Switching the option gives up what is in flight, with a word on it."""
-    sent = client.add_task("nobody")
-    wait_for(lambda: client.run_tasks() or sent.state is TaskState.CREATED)
-    waiting = client.add_task("echo", b"x")
+    """Without the option, run_tasks finishes what an earlier pass has begun."""
+    tasks = [client.add_task("echo", b"%d" % number) for number in range(300)]
+    assert client.run_tasks() is False
     client.remove_options(NON_BLOCKING)
-    assert sent.state is TaskState.ABANDONED
-    assert isinstance(sent.error, ConnectionLostError)
-    assert str(sent.job_handle) in str(sent.error)
     assert client.run_tasks() is True
-    assert waiting.result == b"x"
+    assert [task.result for task in tasks] == [b"%d" % n for n in range(300)]
     assert client.do("echo", b"y") == b"y"
+
+
+@pytest.mark.parametrize(
+    "call", [call for _, call in SINGLE], ids=[name for name, _ in SINGLE]
+)
+def test_single_calls_after_switching(
+    client: Client, call: Callable[[Client], Any]
+) -> None:
+    """Nor do they wait for what an earlier pass has left in flight."""
+    task = client.add_task("nobody")
+    wait_for(lambda: client.run_tasks() or task.state is TaskState.CREATED)
+    client.remove_options(NON_BLOCKING)
+    with pytest.raises(BusyError, match="until it returns True"):
+        call(client)
+    assert task.state is TaskState.CREATED
 
 
 # -- failures -----------------------------------------------------------------------------
@@ -240,6 +252,46 @@ def test_deadline_while_connecting() -> None:
             client.run_tasks(timeout=0.2)
         assert 0.2 <= time.monotonic() - start < 3
         assert task.state is TaskState.WAITING
+
+
+def test_settings_between_passes(server: GearmanServer) -> None:
+    """What is set between passes leaves alone what is in flight, and serves the rest."""
+    lines: list[str] = []
+    with Client(server.address, timeout=20, options=NON_BLOCKING) as client:
+        early = [client.add_task("echo", b"%d" % number) for number in range(300)]
+        assert client.run_tasks() is False
+        assert client.has_active_tasks
+        client.set_log_fn(lambda line, _: lines.append(line))
+        client.identifier = "later"
+        client.add_server("127.0.0.1", 1)
+        late = [client.add_task("echo", b"late %d" % number) for number in range(300)]
+        loop(client)
+        assert [task.result for task in early] == [b"%d" % n for n in range(300)]
+        assert [task.result for task in late] == [b"late %d" % n for n in range(300)]
+
+
+def test_deadline_while_replies_stream_in() -> None:
+    """A pass ends at its timeout also where replies come without a pause."""
+    job = b"H:x:1"
+    flood = packet(8, job) + packet(28, job, b"x" * 100) * 200_000
+    with (
+        FakeServer(impostor(flood)) as fake,
+        Client(fake.address, options=NON_BLOCKING) as client,
+    ):
+        task = client.add_task("endless", on_data=lambda _: None)
+        begun = time.monotonic()
+
+        def passes() -> None:
+            nonlocal begun
+            while True:
+                begun = time.monotonic()
+                assert client.run_tasks(timeout=0.2) is False
+                assert client.wait(20)
+
+        with pytest.raises(GearmanTimeoutError):
+            passes()
+        assert 0.2 <= time.monotonic() - begun < 1.2
+        assert task.state is TaskState.ABANDONED
 
 
 def test_close(server: GearmanServer) -> None:
