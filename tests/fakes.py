@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -116,6 +116,14 @@ class FakeServer:
             with self._lock:
                 self._open.remove(connection)
             connection.close()
+
+
+@contextmanager
+def dead_port() -> Iterator[str]:
+    """An address on which nobody listens, and nobody can begin to."""
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 # -- those that are no job server at all ---------------------------------------------

@@ -1,11 +1,8 @@
-"""cdef/*.h says what C says: checked by the C compiler and by the library itself."""
+"""cdef/*.h says what the installed C headers say: checked by the C compiler."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -46,12 +43,6 @@ HEX = "LIBGEARMAN_VERSION_HEX"
 NEWER_CONSTANTS = {
     "GEARMAN_CLIENT_STOP_WAIT_ON_SIGNAL": (1 << 10, 0x02000000),
     "GEARMAN_WORKER_STOP_WAIT_ON_SIGNAL": (1 << 13, 0x02000000),
-}
-
-# The version from which on the library exports an optional function.
-EXPORTED_SINCE = {
-    "gearman_client_set_ssl": (1, 1, 19),
-    "gearman_worker_set_ssl": (2, 0, 0),
 }
 
 
@@ -159,43 +150,6 @@ def our_names(headers: dict[str, str], absent: set[str]) -> dict[str, list[str]]
     }
 
 
-@pytest.fixture(scope="module")
-def lib() -> Any:
-    """The library, opened as the package opens it."""
-    return _library.load()
-
-
-def resolves(lib: Any, name: str) -> bool:
-    """Say whether the library has a function, which cffi looks up at first use."""
-    try:
-        getattr(lib, name)
-    except (AttributeError, ffi.error):
-        return False
-    return True
-
-
-def declared_functions() -> list[str]:
-    """Return the names of all functions in cdef/*.h, our own two included."""
-    names = declarations.our_names(build_ffi.read_headers()).values()
-    return [
-        name.removeprefix("function ")
-        for part in names
-        for name in part
-        if name.startswith("function ")
-    ]
-
-
-def symbols(*options: str) -> set[str]:
-    """Return the dynamic symbols of the loaded library's file, by nm."""
-    arguments = [c_compiler.tool("nm"), "-D", *options, _library.library_path()]
-    nm = c_compiler.run(arguments)
-    assert nm.returncode == 0, nm.stderr
-    return {line.split()[-1].split("@")[0] for line in nm.stdout.splitlines()}
-
-
-# --- against the installed headers ------------------------------------------
-
-
 def test_declarations_agree_with_the_c_headers(
     headers: dict[str, str], absent: set[str], tmp_path: Path
 ) -> None:
@@ -268,6 +222,15 @@ def test_constants_of_newer_versions(
     assert (name in absent) == (int(c_compiler.build_and_run(source, tmp_path)) < since)
 
 
+def test_a_union_by_value_cannot_be_called(headers: dict[str, str]) -> None:
+    """The reason for structs in place of unions: libffi refuses the real thing."""
+    wrong = headers["task_attr.h"].replace("  struct {\n", "  union {\n")
+    assert wrong != headers["task_attr.h"]
+    raw = declarations.load({**headers, "task_attr.h": wrong})
+    with pytest.raises(NotImplementedError):
+        raw.callback("gearman_task_attr_t(*)(gearman_job_priority_t)", lambda _: None)
+
+
 def test_no_compiler_is_a_failure_that_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -281,168 +244,3 @@ def test_no_headers_are_a_failure_that_says_what_to_install() -> None:
     """Without libgearman's headers these tests fail, and name the package."""
     with pytest.raises(pytest.fail.Exception, match="libgearman-dev"):
         c_compiler.preprocess("#include <libgearman/no_such_header.h>\n")
-
-
-# --- against the library -----------------------------------------------------
-
-
-def test_every_exported_function_is_declared() -> None:
-    """Nothing that the library exports is out of reach of the raw layer."""
-    exported = {name for name in symbols("--defined-only") if name[:8] == "gearman_"}
-    assert len(exported) >= 170
-    assert exported - set(declared_functions()) == set()
-
-
-def test_every_declared_function_resolves(lib: Any) -> None:
-    """A function that the library may lack stands in the list of optional symbols."""
-    missing = {name for name in declared_functions() if not resolves(lib, name)}
-    assert missing <= _library.OPTIONAL_SYMBOLS.keys()
-
-
-def test_optional_symbols_are_declared_and_explained() -> None:
-    """The list of optional symbols names declared functions, each with its reason."""
-    assert _library.OPTIONAL_SYMBOLS.keys() <= set(declared_functions())
-    assert all(_library.OPTIONAL_SYMBOLS.values())
-    assert _library.OPTIONAL_SYMBOLS.keys() == {*EXPORTED_SINCE, "SSL_CTX_new"}
-
-
-@pytest.mark.parametrize("name", EXPORTED_SINCE)
-def test_optional_functions_come_with_their_version(lib: Any, name: str) -> None:
-    """A version that adds a function exports it, an older one does not."""
-    assert resolves(lib, name) == (_library.version() >= EXPORTED_SINCE[name])
-
-
-def test_tls_probe_tells_whether_the_library_uses_openssl(lib: Any) -> None:
-    """SSL_CTX_new resolves exactly when libgearman itself calls it."""
-    assert resolves(lib, "SSL_CTX_new") == ("SSL_CTX_new" in symbols("-u"))
-
-
-def test_inline_functions_are_not_declared(lib: Any) -> None:
-    """What C has only inline is no function here: it would fail at first use."""
-    for name in ("gearman_success", "gearman_failed", "gearman_continue"):
-        assert name not in dir(lib)
-
-
-def test_every_function_can_be_called(lib: Any) -> None:
-    """Libffi can build a call of every function: no union is passed by value."""
-    for name in declared_functions():
-        if resolves(lib, name):
-            ffi.callback(ffi.typeof(getattr(lib, name)), lambda *_: None)
-
-
-def test_a_union_by_value_cannot_be_called(headers: dict[str, str]) -> None:
-    """The reason for structs in place of unions: libffi refuses the real thing."""
-    wrong = headers["task_attr.h"].replace("  struct {\n", "  union {\n")
-    assert wrong != headers["task_attr.h"]
-    raw = declarations.load({**headers, "task_attr.h": wrong})
-    with pytest.raises(NotImplementedError):
-        raw.callback("gearman_task_attr_t(*)(gearman_job_priority_t)", lambda _: None)
-
-
-def test_structs_by_value(lib: Any) -> None:
-    """Structs that stand for C's unions arrive whole, in both directions."""
-    attribute = lib.gearman_task_attr_init_epoch(1 << 40, lib.GEARMAN_JOB_PRIORITY_LOW)
-    assert attribute.kind == lib.GEARMAN_TASK_ATTR_EPOCH
-    assert attribute.priority == lib.GEARMAN_JOB_PRIORITY_LOW
-    assert attribute.options.epoch.value == 1 << 40
-
-    value = ffi.new("char[]", b"value")
-    argument = lib.gearman_argument_make(ffi.NULL, 0, value, 5)
-    assert (argument.value.c_str, argument.value.size) == (value, 5)
-
-    function = ffi.cast("gearman_function_fn *", 0x1234)
-    aggregator = ffi.cast("gearman_aggregator_fn *", 0x5678)
-    partition = lib.gearman_function_create_partition(function, aggregator)
-    assert partition.kind == lib.GEARMAN_WORKER_FUNCTION_PARTITION
-    assert partition.callback.partitioner.func == function
-    assert partition.callback.partitioner.aggregator == aggregator
-
-    status: Any = ffi.new("gearman_status_t *")
-    status.status_.mesg_.result_rc = lib.GEARMAN_IN_PROGRESS
-    status.status_.mesg_.is_running = True
-    status.status_.mesg_.numerator = 3
-    status.status_.mesg_.denominator = 1 << 31
-    assert lib.gearman_status_return(status[0]) == lib.GEARMAN_IN_PROGRESS
-    assert lib.gearman_status_is_known(status[0]) is False
-    assert lib.gearman_status_is_running(status[0]) is True
-    assert lib.gearman_status_numerator(status[0]) == 3
-    assert lib.gearman_status_denominator(status[0]) == 1 << 31
-
-    assert not lib.gearman_id_valid(lib.gearman_id_initialize())
-    assert lib.gearman_id_valid(ffi.new("gearman_id_t *", (5, 6))[0])
-
-
-# --- the generated files -----------------------------------------------------
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """A copy of everything that build_ffi.py reads and writes."""
-    shutil.copy(build_ffi.__file__, tmp_path)
-    package = tmp_path / "pygearman_cffi"
-    shutil.copytree(build_ffi.PACKAGE / "cdef", package / "cdef")
-    for name in ("_libgearman.py", "_libgearman.pyi"):
-        shutil.copy(build_ffi.PACKAGE / name, package)
-    return tmp_path
-
-
-def build(tree: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a tree's build_ffi.py from a folder that is not the tree."""
-    command = [sys.executable, str(tree / "build_ffi.py"), *options]
-    return subprocess.run(
-        command, cwd=tree.parent, capture_output=True, text=True, check=False
-    )
-
-
-def test_generated_files_are_up_to_date(tree: Path) -> None:
-    """What is committed is what build_ffi.py makes of cdef/*.h."""
-    done = build(tree, "--check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_check_notices_a_changed_declaration(tree: Path) -> None:
-    """--check fails, names both files and the cure, and changes nothing."""
-    header = tree / "pygearman_cffi" / "cdef" / "util.h"
-    module = tree / "pygearman_cffi" / "_libgearman.py"
-    before = module.read_text()
-    header.write_text(header.read_text() + "int gearman_new(void);\n")
-    done = build(tree, "--check")
-    assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "pygearman_cffi/_libgearman.py is out of date: run python build_ffi.py",
-        "pygearman_cffi/_libgearman.pyi is out of date: run python build_ffi.py",
-    ]
-    assert module.read_text() == before
-    assert build(tree).returncode == 0
-    assert "gearman_new" in module.read_text()
-    assert build(tree, "--check").returncode == 0
-
-
-@pytest.mark.parametrize("name", ["_libgearman.py", "_libgearman.pyi"])
-def test_check_notices_an_edited_file(tree: Path, name: str) -> None:
-    """A generated file edited by hand, or missing, is out of date, the other is not."""
-    path = tree / "pygearman_cffi" / name
-    message = f"pygearman_cffi/{name} is out of date: run python build_ffi.py\n"
-    path.write_text(path.read_text() + "\n")
-    done = build(tree, "--check")
-    assert (done.returncode, done.stderr) == (1, message)
-    path.unlink()
-    done = build(tree, "--check")
-    assert (done.returncode, done.stderr) == (1, message)
-
-
-def test_check_notices_a_header_that_is_not_listed(tree: Path) -> None:
-    """A new cdef file must be given its place in the order, not be ignored."""
-    (tree / "pygearman_cffi" / "cdef" / "new.h").write_text("int gearman_new(void);\n")
-    done = build(tree, "--check")
-    assert done.returncode == 1
-    assert "new.h" in done.stderr
-
-
-def test_an_unknown_type_stops_the_build(tree: Path) -> None:
-    """A type that cffi does not know is an error which names the file."""
-    path = tree / "pygearman_cffi" / "cdef" / "libc.h"
-    path.write_text(path.read_text().replace("typedef uint16_t in_port_t;", ""))
-    done = build(tree)
-    assert done.returncode == 1
-    assert "cdef/constants.h" in done.stderr

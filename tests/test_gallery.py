@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from pygearman_cffi.testing import GearmanServer
-from tests.programs import wait_for, wait_for_worker
-from tests.test_examples import (
+from tests.examples import (
     EXAMPLES,
     PATIENCE,
     at,
@@ -27,6 +26,7 @@ from tests.test_examples import (
     run,
     started,
 )
+from tests.programs import wait_for, wait_for_worker
 
 # Each with the arguments that it needs, and the function that it is about.
 CLIENTS = {

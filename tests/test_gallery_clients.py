@@ -14,8 +14,8 @@ import pytest
 
 from pygearman_cffi import Job, JobFail, Worker
 from pygearman_cffi.testing import GearmanServer, WorkerThread
+from tests.examples import at, rest, run, started
 from tests.programs import php, run_client, wait_for
-from tests.test_examples import at, rest, run, started
 
 BG = ["c_api/reverse_client_bg.c", "c_api/reverse_client_bg.py", "reverse_client_bg.py"]
 CB = ["c_api/reverse_client_cb.c", "c_api/reverse_client_cb.py", "reverse_client_cb.py"]

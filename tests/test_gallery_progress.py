@@ -14,7 +14,7 @@ import pytest
 
 from pygearman_cffi import Job, JobFail, Worker
 from pygearman_cffi.testing import GearmanServer, WorkerThread
-from tests.test_examples import (
+from tests.examples import (
     EXAMPLES,
     PATIENCE,
     at,

@@ -9,8 +9,8 @@ import pytest
 
 from pygearman_cffi import Client
 from pygearman_cffi.testing import GearmanServer
+from tests.examples import PATIENCE, at, rest, run, started
 from tests.programs import run_client, wait_for, wait_for_worker
-from tests.test_examples import PATIENCE, at, rest, run, started
 
 REVERSE = ["c_api/reverse_worker.c", "c_api/reverse_worker.py", "reverse_worker.py"]
 

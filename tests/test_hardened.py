@@ -2,7 +2,7 @@
 
 The refusal is real: a seccomp filter in a process of its own turns down every executable
 mapping, as SELinux and systemd can. Where cffi only pretends to be refused is in
-`test_client_guards.py` and `test_worker.py`.
+`test_client_guards.py` and `test_worker_life.py`.
 """
 
 from __future__ import annotations

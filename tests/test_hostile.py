@@ -2,7 +2,7 @@
 
 The process lives, each call ends within its deadline and a second with an exception that
 says what happened, and the same object then serves with a good server. Servers that are
-no job server at all are in `test_client_servers.py` and `test_worker_servers.py`.
+no job server at all are in `test_client_servers.py` and `test_worker_unreachable.py`.
 """
 
 from __future__ import annotations
