@@ -74,17 +74,16 @@ class Handle:
         if holder is not None and holder[0] != get_ident():
             raise self._busy(doing, holder)
 
-    def _begin(self, doing: str, frames: int = 1) -> None:
-        """Enter the object for one operation; `_end` leaves it.
+    def _begin(self, doing: str) -> None:
+        """Enter the object for one operation; its caller must call `_end`.
 
         Args:
             doing: the operation, for the message.
-            frames: how far up the stack the function is that calls `_end`.
         """
         if self._closed or self._born != process.generation:
             self._check_usable(doing)
         # One step, as by a lock, but an interrupt never finds it held by nobody.
-        mine = (get_ident(), sys._getframe(frames))
+        mine = (get_ident(), sys._getframe(1))
         holder = self._holder.setdefault(0, mine)
         if holder is not mine:
             if not _forsaken(holder):

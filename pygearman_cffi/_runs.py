@@ -181,7 +181,9 @@ class RunCalls(TaskCalls):
                 "the workload is empty: there is nothing to divide", doing=doing
             )
         task.context = context
-        self._single(doing)
+        if self._config.options & ClientOption.NON_BLOCKING:
+            raise self._cannot_wait(doing)
+        self._begin(doing)
         try:
             deadline = self._deadline(timeout, doing)
             self._engine.check_idle()

@@ -18,7 +18,7 @@ from ._convert import text
 from ._frames import call_parking, current
 from ._kind import Kind
 from ._library import ffi
-from .enums import ClientOption, Priority, ReturnCode
+from .enums import ClientOption, Priority, ReturnCode, TaskState
 from .task import Task
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = ["Broken", "Session"]
 
 # In names of our own: before Python 3.12 each look into an enum takes its time.
 _STATUS, _EPOCH, _FOREGROUND = Kind.STATUS, Kind.EPOCH, Kind.FOREGROUND
-_NORMAL = Priority.NORMAL
+_NORMAL, _SENT = Priority.NORMAL, TaskState.SENT
 _SUCCESS, _IO_WAIT = int(ReturnCode.SUCCESS), int(ReturnCode.IO_WAIT)
 _GOING_ON = {_SUCCESS, _IO_WAIT}
 _PATIENCE = 400.0
@@ -195,7 +195,8 @@ class Session(Connection):
             self._ended(task)
             return False
         self._last = task
-        self._enlist(task, pointer)
+        task._pointer, task._server, task.state = pointer, self.server, _SENT
+        self.live[pointer] = task
         client, poll = self._pointer, self._poll.poll
         run = self._lib.gearman_client_run_tasks
         listen = self._lib.gearman_client_wait

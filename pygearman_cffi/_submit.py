@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from types import EllipsisType
 from typing import ClassVar
@@ -70,17 +71,15 @@ class Submitter(Configured[ClientOption]):
 
     def _deadline(self, timeout: Timeout, doing: str) -> float | None:
         limit = self._config.timeout if timeout is ... else self._limit(timeout, doing)
-        return None if limit is None else _convert.deadline(limit)
+        return None if limit is None else time.monotonic() + limit
 
-    def _single(self, doing: str) -> None:
-        """Enter one of the calls that wait for their own answer."""
-        if int.__and__(self._config.options, _NON_BLOCKING):
-            raise UnsupportedError(
-                "a NON_BLOCKING client cannot wait for an answer; use add_task(), "
-                "run_tasks() and wait(), or another client",
-                doing=doing,
-            )
-        self._begin(doing, frames=2)
+    def _cannot_wait(self, doing: str) -> UnsupportedError:
+        """Say why NON_BLOCKING rules out the calls that wait for their own answer."""
+        return UnsupportedError(
+            "a NON_BLOCKING client cannot wait for an answer; use add_task(), "
+            "run_tasks() and wait(), or another client",
+            doing=doing,
+        )
 
     # -- making tasks -----------------------------------------------------------------
 
@@ -151,7 +150,9 @@ class Submitter(Configured[ClientOption]):
 
     def _run_one(self, task: Task, timeout: Timeout, doing: str) -> None:
         """Run one task to its end; a failure says what is known of it."""
-        self._single(doing)
+        if self._config.options._value_ & _NON_BLOCKING:
+            raise self._cannot_wait(doing)
+        self._begin(doing)
         try:
             self._engine.run_one(task, self._deadline(timeout, doing))
         except GearmanError as error:
@@ -167,7 +168,9 @@ class Submitter(Configured[ClientOption]):
         self, doing: str, timeout: Timeout, call: str, argument: bytes
     ) -> None:
         """Make a call of the connection itself; a half-done one costs it its life."""
-        self._single(doing)
+        if self._config.options._value_ & _NON_BLOCKING:
+            raise self._cannot_wait(doing)
+        self._begin(doing)
         try:
             deadline = self._deadline(timeout, doing)
             self._engine.check_idle()

@@ -35,7 +35,10 @@ TaskFunction = Callable[["Task"], object]
 EVENTS = ("created", "data", "warning", "status", "complete", "exception", "fail")
 """What can happen to a task, by the names of C's callbacks."""
 
-_FOREGROUND, _DONE, _SUCCESS = Kind.FOREGROUND, TaskState.DONE, ReturnCode.SUCCESS
+# In names of our own: before Python 3.12 each look into an enum takes its time.
+_FOREGROUND, _SUCCESS = Kind.FOREGROUND, ReturnCode.SUCCESS
+_CREATED, _DONE = TaskState.CREATED, TaskState.DONE
+_new_str = str.__new__  # without the detour over JobHandle.__new__
 
 
 class Task:
@@ -243,15 +246,16 @@ class Task:
                 self._set_handle(handle)
 
     def _set_handle(self, handle: str) -> None:
-        self._handle = JobHandle(handle, self._server)
+        self._handle = made = _new_str(JobHandle, handle)
+        made.server = self._server
 
     def _accepted(self, handle: str) -> None:
         self._set_handle(handle)
         self._known = True
-        if self._kind.detached:
-            self._finish(_SUCCESS, b"")
+        if self._kind is _FOREGROUND:
+            self.state = _CREATED
         else:
-            self.state = TaskState.CREATED
+            self._finish(_SUCCESS, b"")
 
     def _add_data(self, data: bytes) -> None:
         self._running = True
