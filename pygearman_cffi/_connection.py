@@ -22,6 +22,7 @@ from ._handle import process
 from ._kind import Kind
 from ._library import CData, ffi
 from ._requests import Requests
+from ._set_up import set_up
 from .enums import ClientOption, ReturnCode
 from .errors import (
     ConnectionLostError,
@@ -135,28 +136,13 @@ class Connection(Requests):
                 self._free(reset=True)
 
     def _create(self, reached: _sockets.Reached) -> None:
-        lib, config = self._lib, self._config
+        lib = self._lib
         self._pointer = pointer = _library.new_client()
         lib.gearman_client_set_options(pointer, _OPTIONS)
         lib.gearman_client_set_timeout(pointer, _ARM)
         for name in _ALWAYS:
             self._set_fn(name)
-        # Set before the server is added, these do no I/O.
-        if config.log is not None:
-            lib.gearman_client_set_log_fn(
-                pointer,
-                ffi.cast("gearman_log_fn *", _callbacks.log_trampoline()),
-                ffi.cast("void *", config.log.number),
-                int(config.verbose),
-            )
-        if config.namespace:
-            lib.gearman_client_set_namespace(
-                pointer, config.namespace, len(config.namespace)
-            )
-        if config.identifier:
-            lib.gearman_client_set_identifier(
-                pointer, config.identifier, len(config.identifier)
-            )
+        set_up("client", pointer, self._config)
         code = lib.gearman_client_add_server(
             pointer, reached.host.encode("ascii"), reached.port
         )

@@ -20,6 +20,7 @@ from ._handle import process
 from ._library import CData, ffi
 from ._probe import next_number, take_all, take_new
 from ._registry import Function
+from ._set_up import set_up
 from ._sockets import Reached
 from .enums import ReturnCode, WorkerOption
 
@@ -93,13 +94,7 @@ class CWorker:
 
     def _configure(self, config: Config[WorkerOption]) -> None:
         lib, pointer = self._lib, self.pointer
-        if config.log is not None:
-            lib.gearman_worker_set_log_fn(
-                pointer,
-                ffi.cast("gearman_log_fn *", _callbacks.log_trampoline()),
-                ffi.cast("void *", config.log.number),
-                int(config.verbose),
-            )
+        set_up("worker", pointer, config)
         grab = WorkerOption.GRAB_UNIQ | WorkerOption.GRAB_ALL
         # Taking either away makes C send the plainest request: so take first, then
         # set what is wanted.
@@ -107,15 +102,6 @@ class CWorker:
         wanted = config.options & (grab | WorkerOption.IDENTIFIER)
         lib.gearman_worker_add_options(pointer, int(wanted | WorkerOption.NON_BLOCKING))
         lib.gearman_worker_set_timeout(pointer, ARM)
-        if config.namespace:
-            lib.gearman_worker_set_namespace(
-                pointer, config.namespace, len(config.namespace)
-            )
-        # Set before a server is added, it does no I/O.
-        if config.identifier:
-            lib.gearman_worker_set_identifier(
-                pointer, config.identifier, len(config.identifier)
-            )
 
     def _define(self, function: Function) -> None:
         lib = self._lib

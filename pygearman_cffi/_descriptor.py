@@ -9,31 +9,29 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from . import _library
+from ._addresses import Address
 from ._convert import BytesLike
 from ._sockets import (
-    ECHO_REQ,
-    ECHO_RES,
     ERROR,
     HEADER,
     JOB_STATUS_RES,
-    OPTION_REQ,
-    OPTION_RES,
     WORK_FAIL,
     WORK_WARNING,
     Reached,
+    echo,
     exchange,
     refusal,
+    request_option,
 )
-from .enums import ReturnCode
-from .errors import CouldNotConnectError, ProtocolError
+from .errors import CouldNotConnectError
 
-__all__ = ["MARK", "Descriptor", "borrow", "connecting", "descriptors"]
+__all__ = ["Descriptor", "borrow", "connecting", "descriptors"]
 
 _LINGER = struct.Struct("ii")
-MARK = _LINGER.pack(1, 10)
+_MARK = _LINGER.pack(1, 10)
 """What libgearman sets on every socket it makes, and nobody else would."""
 _QUIET = _LINGER.pack(0, 0)
 _PATIENCE = 1.0
@@ -115,25 +113,33 @@ class Descriptor:
         Call it under `connecting`, after C has made the socket. It is a guess until
         it `shows` an answer: C connects elsewhere without that lock.
         """
-        for number in descriptors(reached.hint):
-            try:
-                with borrow(number) as sock:
-                    mark = sock.getsockopt(
-                        socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size
-                    )
-                    if mark != MARK:
-                        continue
-                    try:
-                        peer = sock.getpeername()
-                    except OSError:  # still connecting: its mark must do
-                        peer = (reached.host, reached.port)
-                    if peer[:2] == (reached.host, reached.port):
-                        # Without its mark nobody else takes it for his.
-                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _QUIET)
-                        return cls(number)
-            except OSError:
-                continue
-        return None
+        peers = {(reached.host, reached.port)}
+        claims = (cls.claim(number, peers) for number in descriptors(reached.hint))
+        return next(filter(None, claims), None)
+
+    @classmethod
+    def claim(cls, number: int, peers: Collection[Address]) -> Descriptor | None:
+        """Take the socket with this number, if C has made it to one of these servers.
+
+        Call it under `connecting`. Once taken it has lost libgearman's mark and cannot
+        be taken for another one's; its close never blocks.
+        """
+        try:
+            with borrow(number) as sock:
+                mark = sock.getsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size
+                )
+                if mark != _MARK:
+                    return None
+                try:
+                    if sock.getpeername()[:2] not in peers:
+                        return None
+                except OSError:  # still connecting: its mark must do
+                    pass
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _QUIET)
+        except OSError:  # no socket, or no descriptor at all
+            return None
+        return cls(number)
 
     def _look(self) -> tuple[int, int] | None:
         try:
@@ -187,7 +193,7 @@ class Descriptor:
 
     def give_back(self) -> None:
         """Let its true owner find it: it was taken by mistake."""
-        self._set(socket.SO_LINGER, MARK)
+        self._set(socket.SO_LINGER, _MARK)
 
     def linger(self, *, reset: bool) -> None:
         """Say how C's close ends: at once with a reset, or quietly in the background.
@@ -216,29 +222,16 @@ class Descriptor:
     def echo(self, body: BytesLike, deadline: float | None) -> None:
         """Send bytes to the job server and check that it sends them back."""
         with self._borrowed() as sock:
-            kind, answer = exchange(sock, ECHO_REQ, body, deadline)
-        if kind == ERROR:
-            raise refusal(answer)
-        if kind != ECHO_RES or answer != body:
-            raise ProtocolError(
-                "the job server did not send back what it was sent",
-                code=ReturnCode.ECHO_DATA_CORRUPTION,
-            )
+            echo(sock, body, deadline)
 
     def request_option(self, name: bytes, deadline: float | None) -> None:
         """Ask the job server for an option of this connection."""
-        self._request(OPTION_REQ, name, OPTION_RES, deadline)
+        with self._borrowed() as sock:
+            request_option(sock, name, deadline)
 
     def cancel_job(self, handle: bytes, deadline: float | None) -> None:
         """Ask the job server to drop a job, with the packet that C sends for it."""
-        self._request(WORK_FAIL, handle, None, deadline)
-
-    def _request(
-        self, request: int, body: bytes, expected: int | None, deadline: float | None
-    ) -> None:
         with self._borrowed() as sock:
-            kind, answer = exchange(sock, request, body, deadline)
+            kind, answer = exchange(sock, WORK_FAIL, handle, deadline)
         if kind == ERROR:
             raise refusal(answer)
-        if expected is not None and kind != expected:
-            raise ProtocolError(f"the job server answered with packet {kind}")

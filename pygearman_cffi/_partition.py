@@ -13,7 +13,7 @@ import time
 from ._convert import buffer, text
 from ._frames import current
 from ._library import CData, ffi
-from ._session import Session
+from ._session import Session, make_argument
 from .enums import ClientOption, ReturnCode
 from .errors import GearmanTimeoutError, OutOfMemoryError
 from .task import Task
@@ -61,12 +61,7 @@ class _Helper:
         lib.gearman_client_clear_fn(client)
         lib.gearman_client_remove_options(client, int(ClientOption.NON_BLOCKING))
         lib.gearman_client_set_timeout(client, -1)
-        workload = bytes(task._workload)
-        value = ffi.from_buffer(workload)
-        argument = ffi.new(
-            "gearman_argument_t *",
-            lib.gearman_argument_make(ffi.NULL, 0, value, len(workload)),
-        )
+        argument, _kept = make_argument(task)
         attributes = ffi.new(
             "gearman_task_attr_t *", lib.gearman_task_attr_init(int(task._priority))
         )

@@ -16,10 +16,9 @@ from collections.abc import Collection, Iterator
 from . import _sockets
 from ._addresses import Address
 from ._convert import BytesLike
-from ._descriptor import MARK, Descriptor, borrow, descriptors
+from ._descriptor import Descriptor, descriptors
 from ._sockets import Reached
-from .enums import ReturnCode
-from .errors import CouldNotConnectError, NotGearmanError, ProtocolError
+from .errors import CouldNotConnectError, NotGearmanError
 
 __all__ = [
     "Probe",
@@ -154,26 +153,6 @@ class Probe:
         return reached
 
 
-def _ask(
-    server: Address,
-    request: int,
-    body: BytesLike,
-    connect_timeout: float | None,
-    deadline: float | None,
-) -> bytes:
-    """Ask a server something over a connection of its own, and return the answer."""
-
-    def then(sock: socket.socket) -> bytes:
-        kind, answer = _sockets.exchange(sock, request, body, deadline)
-        if kind == _sockets.ERROR:
-            raise _sockets.refusal(answer)
-        if kind != request + 1:
-            raise ProtocolError(f"the job server answered with packet {kind}")
-        return answer
-
-    return _sockets.visit(server, connect_timeout, deadline, then)
-
-
 def echo(
     server: Address,
     body: BytesLike,
@@ -181,12 +160,11 @@ def echo(
     deadline: float | None,
 ) -> None:
     """Send bytes to a job server and check that it sends them back."""
-    answer = _ask(server, _sockets.ECHO_REQ, body, connect_timeout, deadline)
-    if answer != body:
-        raise ProtocolError(
-            "the job server did not send back what it was sent",
-            code=ReturnCode.ECHO_DATA_CORRUPTION,
-        )
+
+    def ask(sock: socket.socket) -> None:
+        _sockets.echo(sock, body, deadline)
+
+    _sockets.visit(server, connect_timeout, deadline, ask)
 
 
 def request_option(
@@ -200,7 +178,11 @@ def request_option(
     Raises:
         ServerError: it does not.
     """
-    _ask(server, _sockets.OPTION_REQ, name, connect_timeout, deadline)
+
+    def ask(sock: socket.socket) -> None:
+        _sockets.request_option(sock, name, deadline)
+
+    _sockets.visit(server, connect_timeout, deadline, ask)
 
 
 def writable(number: int) -> bool:
@@ -236,25 +218,12 @@ def take_new(
 ) -> Descriptor | None:
     """Take the socket with this number, if C has made it to one of these servers.
 
-    Call it under `connecting`. Once taken it has lost libgearman's mark and cannot be
-    taken for another one's; its close never blocks.
+    Call it under `connecting`.
     """
-    try:
-        with borrow(number) as sock:
-            mark = sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
-            if mark != MARK:
-                return None
-            try:
-                if sock.getpeername()[:2] not in peers:
-                    return None
-            except OSError:  # still connecting: its mark must do
-                pass
-    except OSError:  # no socket, or no descriptor at all
-        return None
-    descriptor = Descriptor(number)
-    descriptor.linger(reset=False)
-    # With libgearman's 32 KiB each packet of the loopback waits for a delayed ACK.
-    descriptor.widen(buffer)
+    descriptor = Descriptor.claim(number, peers)
+    if descriptor is not None:
+        # With libgearman's 32 KiB each packet of the loopback waits for a delayed ACK.
+        descriptor.widen(buffer)
     return descriptor
 
 

@@ -24,7 +24,7 @@ from .task import Task
 if TYPE_CHECKING:
     from ._library import CData
 
-__all__ = ["Broken", "Session"]
+__all__ = ["Broken", "Session", "make_argument"]
 
 # In names of our own: before Python 3.12 each look into an enum takes its time.
 _STATUS, _EPOCH, _FOREGROUND = Kind.STATUS, Kind.EPOCH, Kind.FOREGROUND
@@ -41,6 +41,17 @@ _ADD = {
     (Kind.BACKGROUND, Priority.LOW): "gearman_client_add_task_low_background",
 }
 _orders = count(1)
+
+
+def make_argument(task: Task) -> tuple[CData, CData]:
+    """Return a task's workload as C's execute functions take it, and what it points to.
+
+    Both must live until C returns.
+    """
+    workload = bytes(task._workload)
+    value = ffi.from_buffer(workload) if workload else ffi.NULL
+    made = _library.load().gearman_argument_make(ffi.NULL, 0, value, len(workload))
+    return ffi.new("gearman_argument_t *", made), value
 
 
 class Session(Connection):
@@ -130,15 +141,11 @@ class Session(Connection):
 
     def _add_epoch(self, task: Task) -> CData:
         """Submit a job for later; C has no other call for it, and no callback."""
-        lib, workload = self._lib, bytes(task._workload)
+        lib = self._lib
         task._sent(None, self.server)
         when = lib.gearman_task_attr_init_epoch(task._at, int(Priority.NORMAL))
         attributes = ffi.new("gearman_task_attr_t *", when)
-        value = ffi.from_buffer(workload) if workload else ffi.NULL
-        argument = ffi.new(
-            "gearman_argument_t *",
-            lib.gearman_argument_make(ffi.NULL, 0, value, len(workload)),
-        )
+        argument, _kept = make_argument(task)
         frame, current.frame = current.frame, self
         try:
             pointer = lib.gearman_execute(

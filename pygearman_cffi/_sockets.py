@@ -26,19 +26,17 @@ from .errors import (
 )
 
 __all__ = [
-    "ECHO_REQ",
-    "ECHO_RES",
     "ERROR",
     "HEADER",
     "JOB_STATUS_RES",
-    "OPTION_REQ",
-    "OPTION_RES",
     "WORK_FAIL",
     "WORK_WARNING",
     "Reached",
+    "echo",
     "exchange",
     "preflight",
     "refusal",
+    "request_option",
     "resolve",
     "unique_status",
     "visit",
@@ -117,6 +115,31 @@ def exchange(
                 raise ProtocolError(f"the peer announced a packet of {size} bytes")
             expected += size
     return kind, bytes(memoryview(incoming)[HEADER.size :])
+
+
+def echo(sock: socket.socket, body: BytesLike, deadline: float | None) -> None:
+    """Send bytes to a job server and check that it sends them back."""
+    kind, answer = exchange(sock, ECHO_REQ, body, deadline)
+    if kind == ERROR:
+        raise refusal(answer)
+    if kind != ECHO_RES or answer != body:
+        raise ProtocolError(
+            "the job server did not send back what it was sent",
+            code=ReturnCode.ECHO_DATA_CORRUPTION,
+        )
+
+
+def request_option(sock: socket.socket, name: bytes, deadline: float | None) -> None:
+    """Ask a job server for an option of this connection.
+
+    Raises:
+        ServerError: it does not know it.
+    """
+    kind, answer = exchange(sock, OPTION_REQ, name, deadline)
+    if kind == ERROR:
+        raise refusal(answer)
+    if kind != OPTION_RES:
+        raise ProtocolError(f"the job server answered with packet {kind}")
 
 
 def _send(sock: socket.socket, data: memoryview) -> int:

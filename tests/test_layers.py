@@ -39,6 +39,7 @@ LAYERS = (
     "_frames",
     "_callbacks",
     "_config",
+    "_set_up",
     "_unique",
     "_kind",
     "task",
