@@ -10,7 +10,9 @@ ran; at the end the lists are compared. It prints a table.
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,16 +28,22 @@ from tests.programs import wait_for
 
 ROOT = Path(__file__).parent.parent
 
-# A line for each job whose submission succeeded ("+"), and for each that raised ("-").
+LIMIT = 10.0
+"""Seconds that a submission may take."""
+
+# A line for each job whose submission succeeded ("+"), and for each that raised ("-");
+# at the end the longest that a call took ("=").
 _CLIENT = """
 import sys, time
 from pygearman_cffi import Client, GearmanError
 
-address, name, number, path = sys.argv[1:]
-client = Client(address, timeout=10)
+address, name, number, path, limit = sys.argv[1:]
+client = Client(address, timeout=float(limit))
+longest = 0.0
 with open(path, "w", buffering=1) as list:
     for index in range(int(number)):
         job = f"{name}-{index}"
+        begun = time.monotonic()
         try:
             client.do_background("note", job.encode(), unique=job)
         except GearmanError as error:
@@ -43,6 +51,9 @@ with open(path, "w", buffering=1) as list:
             time.sleep(0.02)
         else:
             list.write(f"+ {job}\\n")
+        finally:
+            longest = max(longest, time.monotonic() - begun)
+    list.write(f"= {longest}\\n")
 """
 
 # Unbuffered, and before the job is completed: what runs is written down, even if the
@@ -71,6 +82,8 @@ class Outcome:
     server_kills: int
     worker_kills: int
     seconds: float
+    longest: float
+    """Seconds that the slowest submission took."""
 
     @property
     def lost(self) -> set[str]:
@@ -94,6 +107,7 @@ class Outcome:
             "run more than once": self.duplicates,
             "run though submission raised": unknown,
             "seconds": round(self.seconds),
+            f"longest call of {LIMIT:g} s": f"{self.longest:.2f}",
         }
         return "\n".join(f"{text:32} {number:>8}" for text, number in rows.items())
 
@@ -110,6 +124,7 @@ class Scene:
         self.server = GearmanServer(persistent=folder / "queue.sqlite")
         stack.callback(self.server.kill)
         self._stack = stack
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._errors: IO[str] = stack.enter_context((folder / "errors").open("w"))
 
     def start(self, script: str, *arguments: object) -> subprocess.Popen[bytes]:
@@ -121,7 +136,14 @@ class Scene:
         )
         self._stack.enter_context(process)
         self._stack.callback(process.kill)
+        self._processes.append(process)
         return process
+
+    def check(self) -> None:
+        """Fail at once when a process has ended that nobody killed."""
+        for process in self._processes:
+            if process.poll() not in (None, 0, -signal.SIGKILL):
+                raise AssertionError((self.folder / "errors").read_text())
 
     def worker(self, number: int) -> subprocess.Popen[bytes]:
         """Start a worker."""
@@ -129,27 +151,36 @@ class Scene:
 
     def submitted(self) -> int:
         """Count the submissions so far."""
-        return sum(len(_lines(path)) for path in self.folder.glob("submitted-*"))
+        lists = (_lines(path) for path in self.folder.glob("submitted-*"))
+        return sum(not line.startswith("=") for list_ in lists for line in list_)
 
     def await_submissions(self, number: float) -> None:
         """Wait until so many jobs have been submitted, or refused."""
-        wait_for(lambda: self.submitted() >= number, timeout=600.0)
+
+        def enough() -> bool:
+            self.check()
+            return self.submitted() >= number
+
+        wait_for(enough, timeout=600.0)
 
     def outcome(self, kills: int, worker_kills: int, seconds: float) -> Outcome:
         """Read the lists."""
         accepted: set[str] = set()
         refused: Counter[str] = Counter()
+        longest = 0.0
         for path in self.folder.glob("submitted-*"):
             for line in _lines(path):
                 sign, job, *why = line.split()
                 if sign == "+":
                     accepted.add(job)
+                elif sign == "=":
+                    longest = max(longest, float(job))
                 else:
                     refused.update(why)
         ran = Counter(
             line for path in self.folder.glob("ran-*") for line in _lines(path)
         )
-        return Outcome(accepted, refused, ran, kills, worker_kills, seconds)
+        return Outcome(accepted, refused, ran, kills, worker_kills, seconds, longest)
 
 
 def try_to_lose(
@@ -163,12 +194,19 @@ def try_to_lose(
     """
     chance = random.Random(seed)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    # The queue outlives the job server, not the machine: memory is enough for it, and
+    # on a slow disk gearmand would write for minutes.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder, ExitStack() as stack:
         scene = Scene(Path(folder), stack)
         crew = [scene.worker(number) for number in range(workers)]
         submitters = [
             scene.start(
-                _CLIENT, f"c{n}", jobs // clients, scene.folder / f"submitted-{n}"
+                _CLIENT,
+                f"c{n}",
+                jobs // clients,
+                scene.folder / f"submitted-{n}",
+                LIMIT,
             )
             for n in range(clients)
         ]
@@ -188,6 +226,7 @@ def try_to_lose(
             assert process.wait(300.0) == 0, (scene.folder / "errors").read_text()
         before, still = -1, time.monotonic()
         while True:
+            scene.check()
             outcome = scene.outcome(kills, killed, time.monotonic() - began)
             if not outcome.lost or time.monotonic() - still > 60.0:
                 return outcome
@@ -197,7 +236,7 @@ def try_to_lose(
 
 
 def main() -> int:
-    """Try; return 1 when a job was lost."""
+    """Try; return 1 when a job was lost or a call outlasted its limit."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=4)
@@ -215,7 +254,9 @@ def main() -> int:
     print(outcome.table())
     if outcome.lost:
         print(f"FAILED: lost {sorted(outcome.lost)[:20]}")
-    return 1 if outcome.lost else 0
+    if outcome.longest > LIMIT + 1:
+        print(f"FAILED: a call took {outcome.longest:.2f} s")
+    return 1 if outcome.lost or outcome.longest > LIMIT + 1 else 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from pygearman_cffi import Client, Worker
 from pygearman_cffi.testing import GearmanServer, WorkerThread
-from tests.lossless import try_to_lose
+from tests.lossless import LIMIT, try_to_lose
 from tests.programs import wait_for
 from tests.scripts import script
 
@@ -30,6 +30,7 @@ def test_a_killed_job_server_with_a_persistent_queue() -> None:
     outcome = try_to_lose(500, clients=2, workers=2, kills=2)
     print(outcome.table())
     assert not outcome.lost, outcome.table()
+    assert outcome.longest < LIMIT + 1, outcome.table()
     assert len(outcome.accepted) + outcome.refused.total() == 500
 
 
