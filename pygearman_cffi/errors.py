@@ -288,7 +288,8 @@ _HINTS: Mapping[type[GearmanError], str] = MappingProxyType(
         NoServersError: "Add one with add_server(host, port).",
         ServerError: "The job server refused; its own log may say why.",
         ProtocolError: "Check that the address is a Gearman job server's.",
-        OutOfMemoryError: "Free memory, or send smaller workloads.",
+        OutOfMemoryError: "Free memory, or send less; a server that sends broken packets "
+        "looks the same.",
         WorkFailError: "See the worker's log; warnings= holds what it sent.",
     }
 )
