@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from . import _callbacks, _convert, _library, _sockets
 from ._addresses import Address
 from ._config import Config
-from ._descriptor import Descriptor, connecting
+from ._descriptor import Descriptor, connecting, marked
 from ._frames import current
 from ._handle import process
 from ._kind import Kind
@@ -44,6 +44,8 @@ _WAIT = 0.4
 seen by it, and a wrong guess of the descriptor may only cost time."""
 _UNSURE = 0.05
 """Seconds to wait at a descriptor that has not shown to be C's."""
+_ATTEMPTS = 5
+"""To find C's socket among others; the last one does without."""
 _ARM = 1
 """Milliseconds that C may wait where Python has already waited."""
 _SLICE = 100
@@ -107,9 +109,9 @@ class Connection(Requests):
         own = deadline is not None and (until is None or deadline <= until)
         opened = False
         try:
-            for blind in (False, False, True):
+            for attempt in range(_ATTEMPTS):
                 self._create(reached)
-                if self._connect(reached, deadline if own else until, blind):
+                if self._connect(reached, deadline if own else until, attempt):
                     break
                 # It was the socket of another thread's C: nothing of it is ours.
                 if self._descriptor is not None:
@@ -159,15 +161,17 @@ class Connection(Requests):
         getattr(self._lib, f"gearman_client_set_{name}_fn")(self._pointer, function)
 
     def _connect(
-        self, reached: _sockets.Reached, deadline: float | None, blind: bool
+        self, reached: _sockets.Reached, deadline: float | None, attempt: int
     ) -> bool:
         """Make C connect; False when the socket that was found is not C's."""
         # A question about no job makes C connect while nothing is at stake.
         nudge = self._ask_nothing()
         with connecting:
+            # Looking at them all takes time, and the first guess is nearly always right.
+            known = marked() if attempt else ()
             code = self._run()
-            if not blind:
-                self._descriptor = Descriptor.find(reached)
+            if attempt < _ATTEMPTS - 1:
+                self._descriptor = Descriptor.find(reached, known)
         self._poll = select.poll()
         self._writing = False
         sure = self._descriptor is None

@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Collection, Iterator
+from typing import TypeAlias
 
 from . import _library
 from ._addresses import Address
@@ -28,8 +29,10 @@ from ._sockets import (
 )
 from .errors import CouldNotConnectError
 
-__all__ = ["Descriptor", "borrow", "connecting", "descriptors"]
+__all__ = ["Descriptor", "Identity", "borrow", "connecting", "descriptors", "marked"]
 
+Identity: TypeAlias = tuple[int, int]
+"""What tells a socket from a later one that got its number."""
 _LINGER = struct.Struct("ii")
 _MARK = _LINGER.pack(1, 10)
 """What libgearman sets on every socket it makes, and nobody else would."""
@@ -97,6 +100,35 @@ def borrow(number: int) -> socket.socket:
             os.set_blocking(number, True)
 
 
+def _identity(number: int) -> Identity | None:
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _has_mark(sock: socket.socket) -> bool:
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size) == _MARK
+
+
+def marked() -> set[Identity]:
+    """Return the sockets with libgearman's mark: before C makes ours, those of others.
+
+    They may keep it for long: those of C in whose calls nobody could look.
+    """
+    found = set()
+    for number in descriptors(0):
+        try:
+            with borrow(number) as sock:
+                identity = _identity(number) if _has_mark(sock) else None
+        except OSError:  # no socket
+            continue
+        if identity is not None:
+            found.add(identity)
+    return found
+
+
 class Descriptor:
     """The socket of one C connection, which C owns: looked at, never closed here."""
 
@@ -104,17 +136,28 @@ class Descriptor:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._identity = self._look()
+        self._identity = _identity(number)
 
     @classmethod
-    def find(cls, reached: Reached) -> Descriptor | None:
+    def find(
+        cls, reached: Reached, known: Collection[Identity] = ()
+    ) -> Descriptor | None:
         """Find the socket that C has just made to a server, or None.
 
         Call it under `connecting`, after C has made the socket. It is a guess until
         it `shows` an answer: C connects elsewhere without that lock.
+
+        Args:
+            reached: the server.
+            known: the sockets that were there before.
         """
         peers = {(reached.host, reached.port)}
-        claims = (cls.claim(number, peers) for number in descriptors(reached.hint))
+        numbers = (
+            number
+            for number in descriptors(reached.hint)
+            if not known or _identity(number) not in known
+        )
+        claims = (cls.claim(number, peers) for number in numbers)
         return next(filter(None, claims), None)
 
     @classmethod
@@ -126,10 +169,7 @@ class Descriptor:
         """
         try:
             with borrow(number) as sock:
-                mark = sock.getsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.size
-                )
-                if mark != _MARK:
+                if not _has_mark(sock):
                     return None
                 try:
                     if sock.getpeername()[:2] not in peers:
@@ -141,29 +181,23 @@ class Descriptor:
             return None
         return cls(number)
 
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            status = os.fstat(self.number)
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
     @property
     def open(self) -> bool:
         """True while the number still means the socket that was found."""
-        return self._identity is not None and self._look() == self._identity
+        return self._identity is not None and _identity(self.number) == self._identity
 
     def shows(self, handle: bytes) -> bool:
         """Tell whether the status of this job has come, as far as anything has."""
+        wanted = handle + b"\0"  # another's may begin with ours
         try:
             with borrow(self.number) as sock:
                 flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
-                seen = sock.recv(HEADER.size + len(handle), flags)
+                seen = sock.recv(HEADER.size + len(wanted), flags)
         except OSError:
             return False
         start = HEADER.pack(b"\0RES", JOB_STATUS_RES, 0)[:8]
         return (
-            bool(seen) and start.startswith(seen[:8]) and handle.startswith(seen[12:])
+            bool(seen) and start.startswith(seen[:8]) and wanted.startswith(seen[12:])
         )
 
     def fail_job(self, handle: bytes, warning: bytes) -> bool:

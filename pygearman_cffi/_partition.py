@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 
-from ._convert import buffer, text
+from ._convert import buffer, milliseconds, text
 from ._frames import current
 from ._library import CData, ffi
 from ._session import Session, make_argument
@@ -28,10 +28,13 @@ _ATTEMPT = 1.0
 class _Helper:
     """One blocking call, made in a thread of its own."""
 
-    def __init__(self, session: Session, partition: bytes, task: Task) -> None:
+    def __init__(
+        self, session: Session, partition: bytes, task: Task, deadline: float | None
+    ) -> None:
         self._session = session
         self._partition = partition
         self._task = task
+        self._deadline = deadline
         self._lock = threading.Lock()
         self._given_up = False
         self.done = threading.Event()
@@ -60,7 +63,10 @@ class _Helper:
         # C collects the result by itself, and must not call back.
         lib.gearman_client_clear_fn(client)
         lib.gearman_client_remove_options(client, int(ClientOption.NON_BLOCKING))
-        lib.gearman_client_set_timeout(client, -1)
+        # A socket that Python does not see cannot be shut down: there C ends by itself.
+        limit = self._deadline if session._descriptor is None else None
+        left = -1 if limit is None else milliseconds(limit - time.monotonic())
+        lib.gearman_client_set_timeout(client, left)
         argument, _kept = make_argument(task)
         attributes = ffi.new(
             "gearman_task_attr_t *", lib.gearman_task_attr_init(int(task._priority))
@@ -107,6 +113,14 @@ class _Helper:
 
     def give_up(self, code: ReturnCode, what: str) -> None:
         """Leave the call to itself; whatever comes of it is not looked at."""
+        try:
+            self._shut_down(code, what)
+        except BaseException:  # interrupted: what it has done it may do again
+            self._shut_down(code, what)
+            raise
+        self.done.wait(_ATTEMPT)
+
+    def _shut_down(self, code: ReturnCode, what: str) -> None:
         with self._lock:
             self._given_up = True
             if not self._task._ended:
@@ -114,7 +128,6 @@ class _Helper:
         descriptor = self._session._descriptor
         if descriptor is not None:
             descriptor.shut_down()
-        self.done.wait(_ATTEMPT)
 
 
 _ENDS = {ReturnCode.SUCCESS, ReturnCode.WORK_FAIL, ReturnCode.WORK_EXCEPTION}
@@ -139,15 +152,16 @@ def run_partition(
         GearmanTimeoutError: the deadline passed; the task is ABANDONED.
     """
     task._sent(None, session.server)
-    helper = _Helper(session, partition, task)
+    helper = _Helper(session, partition, task, deadline)
     started = False
+    why = ReturnCode.LOST_CONNECTION, "the call was interrupted"
     try:
         helper.thread.start()
         started = True
         while not helper.done.is_set():
             left = _WAIT if deadline is None else deadline - time.monotonic()
             if left <= 0:
-                helper.give_up(ReturnCode.TIMEOUT, "the time was up")
+                why = ReturnCode.TIMEOUT, "the time was up"
                 raise GearmanTimeoutError("the time is up")
             helper.done.wait(min(left, _WAIT))
     except RuntimeError as reason:
@@ -156,5 +170,5 @@ def run_partition(
         if not started:
             session.close()
         elif not helper.done.is_set():
-            helper.give_up(ReturnCode.LOST_CONNECTION, "the call was interrupted")
+            helper.give_up(*why)
     session.raise_parked()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -32,7 +35,7 @@ from tests.programs import c_worker
 @pytest.fixture
 def blind(served: GearmanServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A client on a platform that shows no descriptors."""
-    monkeypatch.setattr(Descriptor, "find", lambda _reached: None)
+    monkeypatch.setattr(Descriptor, "find", lambda *_: None)
     with Client(served.address) as client:
         yield client
 
@@ -81,7 +84,7 @@ def test_echo_deadline_without_a_descriptor(
     served: GearmanServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A blocked `echo` ends at its deadline, and the next call succeeds."""
-    monkeypatch.setattr(Descriptor, "find", lambda _reached: None)
+    monkeypatch.setattr(Descriptor, "find", lambda *_: None)
     with GearmanServer() as server, Client(server.address) as client:
         client.echo(b"x")
         with frozen(server):
@@ -108,7 +111,7 @@ def test_interrupt_without_a_descriptor(blind: Client) -> None:
 
 def test_refused_job_without_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused job is a ServerError there too."""
-    monkeypatch.setattr(Descriptor, "find", lambda _reached: None)
+    monkeypatch.setattr(Descriptor, "find", lambda *_: None)
     with GearmanServer() as server, Client(server.address) as client:
         client.do_background("full", b"1")
         server.command("maxqueue full 1")
@@ -120,7 +123,7 @@ def test_refused_job_without_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_lost_connection_without_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a look at the socket would prevent is told, and the next call succeeds."""
-    monkeypatch.setattr(Descriptor, "find", lambda _reached: None)
+    monkeypatch.setattr(Descriptor, "find", lambda *_: None)
     with FakeServer(impostor(b"", hangs_up=True)) as fake:
         client = Client(fake.address)
         with pytest.raises(ConnectionLostError):
@@ -169,8 +172,8 @@ def test_wrong_guess_is_noticed(
         assert theirs is not None
         guesses = [Descriptor(theirs.number)]
 
-        def guess(reached: Reached) -> Descriptor | None:
-            return guesses.pop() if guesses else find(reached)
+        def guess(*arguments: Any) -> Descriptor | None:
+            return guesses.pop() if guesses else find(*arguments)
 
         monkeypatch.setattr(Descriptor, "find", guess)
         assert client.do("reverse", b"abc", timeout=10) == b"cba"
@@ -189,7 +192,7 @@ def test_wrong_guesses_without_end(
     mine, theirs = socket.socketpair()
     with mine, theirs, Client(served.address) as client:
         number = mine.fileno()
-        monkeypatch.setattr(Descriptor, "find", lambda _reached: Descriptor(number))
+        monkeypatch.setattr(Descriptor, "find", lambda *_: Descriptor(number))
         client.timeout = 10
         assert client.do("reverse", b"abc") == b"cba"
         assert descriptor_of(client) is None
@@ -201,17 +204,59 @@ def test_wrong_guesses_without_end(
             theirs.recv(1)
 
 
-def test_search_without_a_hint(
-    served: GearmanServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the guessed number is wrong all descriptors are searched; none is left."""
+@pytest.fixture
+def without_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let C's socket never have the number that ours had before."""
     preflight = _sockets.preflight
 
-    def without_hint(*arguments: object) -> Reached:
-        reached = preflight(*arguments)  # type: ignore[arg-type]
+    def hide(*arguments: Any) -> Reached:
+        reached = preflight(*arguments)
         return Reached(reached.host, reached.port, 0)
 
-    monkeypatch.setattr(_sockets, "preflight", without_hint)
+    monkeypatch.setattr(_sockets, "preflight", hide)
+
+
+@pytest.mark.usefixtures("without_hint")
+def test_others_in_the_process_that_use_libgearman(served: GearmanServer) -> None:
+    """Sockets of other users of libgearman are not taken for ours, nor changed.
+
+    They keep its mark for as long as they live: those of C programs embedded in the
+    process, of the raw layer, of C's own client in a worker that divides a job.
+    """
+    mark = struct.pack("ii", 1, 10)  # what libgearman sets, at SO_LINGER
+    with ExitStack() as stack:
+        others = []
+        for number in range(900, 905):  # they are looked at first
+            with socket.create_connection((served.host, served.port)) as made:
+                os.dup2(made.fileno(), number)
+                others.append(stack.enter_context(socket.socket(fileno=number)))
+            others[-1].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, mark)
+        with Client(served.address) as client:
+            assert client.do("reverse", b"abc", timeout=10) == b"cba"
+            ours = descriptor_of(client)
+            assert ours is not None
+            assert not 900 <= ours.number < 905
+        for other in others:
+            assert other.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == mark
+            other.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                other.recv(1)
+
+
+def test_answer_to_a_longer_question() -> None:
+    """The answer to question 12 is not the answer to question 1."""
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        descriptor = Descriptor(mine.fileno())
+        assert not descriptor.shows(b"nudge:1")
+        theirs.sendall(packet(20, b"nudge:12", b"0", b"0", b"0", b"0"))
+        assert not descriptor.shows(b"nudge:1")
+        assert descriptor.shows(b"nudge:12")
+
+
+@pytest.mark.usefixtures("without_hint")
+def test_search_without_a_hint(served: GearmanServer) -> None:
+    """Where the guessed number is wrong all descriptors are searched; none is left."""
     reading, writing = os.pipe()  # no sockets
     try:
         with Client(served.address) as client:

@@ -23,6 +23,7 @@ from pygearman_cffi import (
     WorkExceptionError,
     WorkFailError,
 )
+from pygearman_cffi._descriptor import Descriptor
 from pygearman_cffi.errors import ArgumentTypeError
 from pygearman_cffi.testing import GearmanServer
 from tests.fakes import FakeServer, black_hole
@@ -226,3 +227,17 @@ def test_beside_tasks(client: Client) -> None:
     assert task.state is TaskState.WAITING
     client.run_tasks()
     assert task.result == b"later"
+
+
+def test_deadline_without_a_descriptor(
+    server: GearmanServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the connection cannot be shut down C ends by itself, and its thread too."""
+    monkeypatch.setattr(Descriptor, "find", lambda *_: None)
+    with Client(server.address) as client:
+        begun = time.monotonic()
+        with pytest.raises(GearmanTimeoutError):
+            client.execute_by_partition("nobody", "reverse", b"a b", timeout=0.3)
+        assert 0.3 <= time.monotonic() - begun < 0.8
+        task = client.execute_by_partition("divide", "reverse", b"ab", timeout=20)
+        assert task.result == b"ba"
