@@ -321,7 +321,7 @@ HAMMER = """
     chance = random.Random(1)
     done = interrupted = 0
     end = time.monotonic() + 2.5
-    while time.monotonic() < end:
+    while time.monotonic() < end or min(done, interrupted) < 100:
         payload = b"%d" % (done + interrupted)
         try:
             signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.00001, 0.001))
@@ -343,5 +343,5 @@ HAMMER = """
 def test_interrupts_anywhere(served: GearmanServer) -> None:
     """Ctrl-C at any moment whatever is not lost, and leaves the client usable."""
     done, interrupted = map(int, run_isolated(HAMMER, served.address).split())
-    assert done > 100
-    assert interrupted > 100
+    assert done >= 100
+    assert interrupted >= 100

@@ -224,9 +224,9 @@ def test_raw_ports_quote_c(name: str) -> None:
 
 def test_every_example_is_tested() -> None:
     """A program that is added to the examples is added to the tests."""
-    tests = "".join(
-        path.read_text() for path in Path(__file__).parent.glob("test_*.py")
-    )
+    here = Path(__file__).parent
+    files = [here / "examples.py", *here.glob("test_*.py")]
+    tests = "".join(path.read_text() for path in files)
     for path in [*EXAMPLES.rglob("*.py"), *EXAMPLES.rglob("*.c")]:
         name = path.relative_to(EXAMPLES).as_posix()
         assert f'"{name}"' in tests, name
