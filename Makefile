@@ -40,8 +40,9 @@ types: setup-dev ## mypy --strict
 bench: setup-bench ## measure against C and other bindings (an hour; BENCHARGS="--quick")
 	$(PY) -m tests.benchmarks.run $(BENCHARGS)
 
-fuzz: setup-test ## random sequences of calls (FUZZ_SECONDS=600)
+fuzz: setup-test ## random sequences of calls; the process's end (FUZZ_SECONDS=600)
 	$(PY) -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(FUZZARGS)
+	PYGEARMAN_EXITS=20 $(PY) -m pytest tests/test_exit.py
 
 fuzz-servers: setup-test ## random bytes from servers, to clients and workers
 	$(PY) -m tests.fuzz_servers --connections 100000

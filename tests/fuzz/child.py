@@ -16,7 +16,7 @@ import sys
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.fuzz import machine
+from tests.fuzz import base, machine
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     number, examples, steps, path = sys.argv[1:]
     faulthandler.enable()
     logging.getLogger("pygearman_cffi").propagate = False
-    machine.journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    base.journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         run_state_machine_as_test(
             seed(int(number))(machine.Machine),
@@ -41,9 +41,9 @@ def main() -> None:
             ),
         )
     finally:
-        if machine.world is not None:
-            machine.world.close()
-    print(json.dumps(vars(machine.record)))
+        if base.world is not None:
+            base.world.close()
+    print(json.dumps(vars(base.record)))
 
 
 if __name__ == "__main__":
