@@ -2,11 +2,14 @@
 # they are allowed to (scripts/setup.sh); a second run installs nothing.
 #
 #   make test PYTESTARGS="-k client -x"
+#   make test PYTESTARGS="-n 0 --pdb"
 #   make bench BENCHARGS="--only do-16"
 #   make demo PYTHON=python3.13        the Python to make .venv of, the first time
 
 PY := .venv/bin/python
 PYTESTARGS ?=
+# Most tests wait for something: one process for each core, up to four.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 BENCHARGS ?=
 FUZZ_SECONDS ?= 600
 FUZZARGS ?=
@@ -25,7 +28,7 @@ demo: setup-demo ## run example clients and workers on a gearmand of their own
 	$(PY) examples/demo.py
 
 test: setup-test ## run the test suite (PYTESTARGS goes to pytest)
-	$(PY) -m pytest $(PYTESTARGS)
+	$(PY) -m pytest $(PARALLEL) $(PYTESTARGS)
 
 check: lint types ## lint, types, and no drift between cdef/ and the generated module
 	$(PY) build_ffi.py --check
@@ -55,7 +58,7 @@ valgrind: setup-valgrind ## memcheck over every call of the public API
 	$(PY) -m tests.valgrind.run
 
 test-libgearman: setup-test ## the suite on the libgearman of other Debian releases
-	$(PY) -m tests.libgearmans -- $(PYTESTARGS)
+	$(PY) -m tests.libgearmans -- $(PARALLEL) $(PYTESTARGS)
 
 dist: setup-dev ## build the sdist and the wheel into dist/
 	$(PY) -m build

@@ -175,14 +175,14 @@ def test_everything_can_be_sent(
 @pytest.mark.parametrize(
     "value",
     [None, b"", b"r", bytearray(b"r"), memoryview(b"xr")[1:], memoryview(b"r-")[::2]],
-    ids=repr,
+    ids=["None", "empty", "bytes", "bytearray", "memoryview", "every second byte"],
 )
 def test_what_a_function_may_return(run: Run, value: Any) -> None:
     """A function returns bytes-like or None, which is an empty result."""
     assert run(lambda _job: value) == bytes(value or b"")
 
 
-@pytest.mark.parametrize("value", ["text", 1, ["list"], object()], ids=repr)
+@pytest.mark.parametrize("value", ["text", 1, ["list"], object()], ids=type)
 def test_what_a_function_may_not_return(
     run: Run, value: object, caplog: pytest.LogCaptureFixture
 ) -> None:
