@@ -46,6 +46,8 @@ class RetryJob(Exception):
     The worker drops its connections, which is the only way Gearman has, and takes no
     job for a second, then two, up to 30 while every job is given back. gearmand hands
     a job out for ever unless it was started with `--job-retries=N`.
+    A client keeps the chunks that the job has sent before, and gets those of the next
+    try after them.
     """
 
 
