@@ -234,7 +234,7 @@ class Configured(Handle, Generic[_O]):
     # -- options ------------------------------------------------------------------
 
     def _check_options(self, value: _O, doing: str) -> _O:
-        if isinstance(value, bool) or not isinstance(value, int):
+        if type(value) is not int and not isinstance(value, self._option_type):
             raise ArgumentTypeError(
                 f"options are {self._option_type.__name__}, not {type(value).__name__}",
                 doing=doing,

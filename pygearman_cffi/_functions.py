@@ -109,7 +109,8 @@ class Functions(Configured[WorkerOption]):
 
         Raises:
             InvalidArgumentError: a wrong name or timeout.
-            ArgumentTypeError: fn is not callable, or a coroutine function.
+            ArgumentTypeError: fn is not callable, or its call would only
+                make a coroutine or a generator.
 
         Wraps `gearman_worker_define_function`; does what `gearman_worker_add_function`
         does.
@@ -248,5 +249,11 @@ def _check_callable(fn: object, what: str, doing: str) -> None:
         raise ArgumentTypeError(
             f"{what} is a coroutine function; wrap it: lambda job: "
             "asyncio.run(fn(job))",
+            doing=doing,
+        )
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise ArgumentTypeError(
+            f"{what} is a generator function; send each piece with job.send_data() "
+            "instead of yielding it",
             doing=doing,
         )

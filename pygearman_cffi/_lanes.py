@@ -181,7 +181,13 @@ def wait_for_any(sessions: list[Session], deadline: float | None) -> bool:
 
 
 def _listed(reasons: list[tuple[Address, GearmanError]]) -> str:
-    return "; ".join(f"{host}:{port}: {reason}" for (host, port), reason in reasons)
+    return "; ".join(_told(f"{host}:{port}: ", why) for (host, port), why in reasons)
+
+
+def _told(where: str, reason: GearmanError) -> str:
+    # An error that `unreached` made of this server has told it already.
+    told = reason.detail
+    return told if told.startswith(where) else f"{where}{reason}"
 
 
 def unreached(reasons: list[tuple[Address, GearmanError]]) -> CouldNotConnectError:

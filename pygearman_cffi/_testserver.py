@@ -18,6 +18,7 @@ from ._testprocess import (
     find_gearmand,
     pick_port,
 )
+from .errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,11 +93,18 @@ class GearmanServer:
             port: the port; by default a free one.
 
         Raises:
+            ArgumentTypeError: args is one string.
             FileNotFoundError: there is no gearmand.
             RuntimeError: it ended at once, or did not answer in time; the message
                 holds its log.
             OSError: the given port is in use.
         """
+        if isinstance(args, (str, bytes)):  # a sequence, too: of single letters
+            raise ArgumentTypeError(
+                f"args is a sequence of strings, as in args=[{args!r}], not "
+                f"{type(args).__name__}",
+                doing="GearmanServer()",
+            )
         self._command = [
             find_gearmand(executable),
             f"--listen={HOST}",

@@ -37,7 +37,7 @@ class Client(RunCalls):
             None stands for $GEARMAN_SERVERS, else localhost:4730, until the first
             `add_server`. The first that answers is used.
         timeout: seconds that a whole call may take; None for no limit.
-        connect_timeout: seconds that one server may take to answer.
+        connect_timeout: seconds that one server may take to answer; None for ever.
         namespace: a prefix to every function name.
         identifier: the name that the job server lists for the connection.
         exceptions: ask the job server to pass on the exceptions of workers.
@@ -56,9 +56,9 @@ class Client(RunCalls):
         servers: ServersLike | None = None,
         *,
         timeout: float | None = None,
-        connect_timeout: float = 5.0,
-        namespace: str = "",
-        identifier: str | None = None,
+        connect_timeout: float | None = 5.0,
+        namespace: str | bytes = "",
+        identifier: str | bytes | None = None,
         exceptions: bool = True,
         options: ClientOption = _NO_OPTIONS,
         send_buffer_size: int | None = SEND_BUFFER_SIZE,
@@ -326,7 +326,7 @@ class Client(RunCalls):
             raise InvalidArgumentError("the workload is empty", doing=doing)
         self._exchange(doing, timeout, "echo", payload)
 
-    def set_server_option(self, name: str, *, timeout: Timeout = ...) -> None:
+    def set_server_option(self, name: str | bytes, *, timeout: Timeout = ...) -> None:
         """Ask the job server for an option of the connection, such as "exceptions".
 
         It is asked again of every later connection.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from .errors import ArgumentTypeError, InvalidArgumentError
+
 __all__ = ["JobHandle", "JobStatus"]
 
 Address: TypeAlias = "tuple[str, int]"
@@ -22,20 +24,44 @@ class JobHandle(str):
     __slots__ = ("server",)
 
     def __new__(cls, handle: str, server: Address | None = None) -> JobHandle:
-        """Make a handle of a known server, or of any."""
+        """Make a handle of a known server, or of any.
+
+        Raises:
+            ArgumentTypeError: server is neither None nor a pair of str and int.
+            InvalidArgumentError: its port is not one.
+        """
         self = str.__new__(cls, handle)
-        self.server = server
+        self.server = None if server is None else _checked(server)
         return self
 
     def __reduce__(self) -> tuple[type[JobHandle], tuple[str, Address | None]]:
         return JobHandle, (str(self), self.server)
 
 
+def _checked(server: object) -> Address:
+    doing = "JobHandle()"
+    if not isinstance(server, (tuple, list)) or len(server) != 2:
+        raise ArgumentTypeError(
+            f"a server is (host, port) or None, not {server!r}", doing=doing
+        )
+    host, port = server
+    if not isinstance(host, str) or type(port) is not int:
+        raise ArgumentTypeError(
+            f"a server is (host, port), a str and an int, not {server!r}", doing=doing
+        )
+    if not 1 <= port <= 65535:
+        raise InvalidArgumentError(
+            f"{port} is not a port; it must be 1 to 65535", doing=doing
+        )
+    return host, port
+
+
 @dataclass(frozen=True)
 class JobStatus:
     """What a job server says of one job.
 
-    `known` False means that it finished or never existed: Gearman keeps no results.
+    `known` False means that no server that could be asked knows the job: it finished or
+    never existed, for Gearman keeps no results.
     """
 
     known: bool

@@ -13,17 +13,20 @@ import logging
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _convert
 from ._convert import BytesLike
+from ._library import CData, ffi
 from ._testserver import FunctionStatus, GearmanServer
-from .errors import ClosedError, InvalidArgumentError
+from .job import GrabbedJob
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from .worker import Worker
+
+    Data = bytes | CData
 
 __all__ = ["FakeJob", "FunctionStatus", "GearmanServer", "WorkerThread"]
 
@@ -144,11 +147,83 @@ class WorkerThread:
             self._error = error
 
 
-class FakeJob:
+class _Recorder:
+    """What a `FakeJob` has in place of C and of a worker: it keeps what is sent."""
+
+    def __init__(self, workload: bytes, handle: str, unique: str) -> None:
+        self.data: list[bytes] = []
+        self.warnings: list[bytes] = []
+        self.statuses: list[tuple[int, int]] = []
+        self.completed: bytes | None = None
+        self.exception: bytes | None = None
+        self.failed = False
+        self.sent: list[tuple[str | bytes | int, ...]] = []
+        self._workload = ffi.new("char[]", workload)
+        self._size = len(workload)
+        self._handle = ffi.new("char[]", handle.encode("utf-8", "surrogateescape"))
+        self._unique = ffi.new("char[]", unique.encode("utf-8", "surrogateescape"))
+
+    def hurry(self) -> None:
+        """Do nothing: nothing waits here."""
+
+    def free(self, memory: CData) -> None:
+        """Do nothing: the memory goes with this object, which the caller holds."""
+
+    def gearman_job_handle(self, _: CData) -> CData:
+        return self._handle
+
+    def gearman_job_unique(self, _: CData) -> CData:
+        return self._unique
+
+    def gearman_job_workload(self, _: CData) -> CData:
+        return self._workload
+
+    def gearman_job_workload_size(self, _: CData) -> int:
+        return self._size
+
+    def gearman_job_take_workload(self, _: CData, size: CData) -> CData:
+        size[0], self._size = self._size, 0
+        return ffi.cast("void *", self._workload)
+
+    def gearman_job_send_data(self, _: CData, data: Data, size: int) -> int:
+        self.data.append(self._record("data", data, size))
+        return 0
+
+    def gearman_job_send_warning(self, _: CData, data: Data, size: int) -> int:
+        self.warnings.append(self._record("warning", data, size))
+        return 0
+
+    def gearman_job_send_status(self, _: CData, numerator: int, of: int) -> int:
+        self.statuses.append((numerator, of))
+        self.sent.append(("status", numerator, of))
+        return 0
+
+    def gearman_job_send_complete(self, _: CData, data: Data, size: int) -> int:
+        self.completed = self._record("complete", data, size)
+        return 0
+
+    def gearman_job_send_exception(self, _: CData, data: Data, size: int) -> int:
+        self.exception = self._record("exception", data, size)
+        return 0
+
+    def gearman_job_send_fail(self, _: CData) -> int:
+        self.failed = True
+        self.sent.append(("fail",))
+        return 0
+
+    def _record(self, kind: str, data: Data, size: int) -> bytes:
+        copy = data if isinstance(data, bytes) else _convert.buffer(data, size)
+        self.sent.append((kind, copy))
+        return copy
+
+
+class FakeJob(GrabbedJob):
     """Stand in for a `Job`, without a server, and record what is sent.
 
-    Refuses what a real job refuses (a ``str`` payload), and like it ignores whatever
-    is sent after the job was completed, failed or ended with an exception.
+    It is a `Job` with a recorder in place of C, so it refuses what a real one refuses:
+    wrong payloads and numbers, and another thread than the one that made it. Like a
+    real one it ignores whatever is sent after the job was completed, failed or ended
+    with an exception.
 
     Attributes:
         handle, unique, function_name: as given.
@@ -168,111 +243,57 @@ class FakeJob:
         handle: str = "H:fake:1",
         unique: str = "",
         function_name: str = "fake",
+        grabbed: bool = False,
     ) -> None:
-        """Make a job with this workload, refusing a ``str`` as a client does."""
-        self.handle = handle
-        self.unique = unique
-        self.function_name = function_name
-        self.data: list[bytes] = []
-        self.warnings: list[bytes] = []
-        self.statuses: list[tuple[int, int]] = []
-        self.completed: bytes | None = None
-        self.exception: bytes | None = None
-        self.failed = False
-        self.sent: list[tuple[str | bytes | int, ...]] = []
-        self._workload: bytes | None = _copy(workload, "FakeJob()")
+        """Make a job with this workload, refusing a ``str`` as a client does.
+
+        Args:
+            workload, handle, unique, function_name: what the job tells of itself.
+            grabbed: be like a job of `Worker.grab_job`, which `close` ends; what was
+                recorded stays readable.
+        """
+        payload = bytes(_convert.workload(workload, "FakeJob()"))
+        record: Any = _Recorder(payload, handle, unique)
+        super().__init__(record, record, ffi.NULL, function_name, closer=_detach)
+        self._record: _Recorder = record
+        self._grabbed = grabbed
+        self.data = self._record.data
+        self.warnings = self._record.warnings
+        self.statuses = self._record.statuses
+        self.sent = self._record.sent
 
     @property
-    def workload(self) -> bytes:
-        """The workload.
-
-        Raises:
-            ClosedError: `take_workload` has taken it.
-        """
-        if self._workload is None:
-            raise ClosedError(
-                "the workload was taken by take_workload(); use what that returned",
-                doing="FakeJob.workload",
-            )
-        return self._workload
+    def completed(self) -> bytes | None:
+        """What `send_complete` sent, None if it was not called."""
+        return self._record.completed
 
     @property
-    def workload_size(self) -> int:
-        """The number of bytes of the workload, 0 once it was taken."""
-        return 0 if self._workload is None else len(self._workload)
+    def exception(self) -> bytes | None:
+        """What `send_exception` sent, None if it was not called."""
+        return self._record.exception
 
-    def close(self) -> None:
-        """Do nothing, as for a job in a worker function."""
-
-    def __enter__(self) -> FakeJob:
-        """Return the job."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing, see `close`."""
-
-    def take_workload(self) -> memoryview:
-        """Hand the workload over; `workload` raises afterwards.
-
-        Raises:
-            ClosedError: it was taken before.
-        """
-        workload = self.workload
-        self._workload = None
-        return memoryview(workload)
-
-    def send_data(self, data: BytesLike) -> None:
-        """Record a piece of the result."""
-        payload = _copy(data, "FakeJob.send_data()")
-        if self._record("data", payload):
-            self.data.append(payload)
-
-    def send_warning(self, warning: BytesLike) -> None:
-        """Record a warning."""
-        payload = _copy(warning, "FakeJob.send_warning()")
-        if self._record("warning", payload):
-            self.warnings.append(payload)
-
-    def send_status(self, numerator: int, denominator: int) -> None:
-        """Record how far the job is."""
-        if self._record("status", numerator, denominator):
-            self.statuses.append((numerator, denominator))
-
-    def send_complete(self, result: BytesLike = b"") -> None:
-        """Record the result and end the job."""
-        payload = _copy(result, "FakeJob.send_complete()")
-        if self._record("complete", payload):
-            self.completed = payload
-
-    def send_exception(self, exception: BytesLike) -> None:
-        """Record an exception and end the job."""
-        payload = _copy(exception, "FakeJob.send_exception()")
-        if not payload:
-            raise InvalidArgumentError(
-                "an exception cannot be empty", doing="FakeJob.send_exception()"
-            )
-        if self._record("exception", payload):
-            self.exception = payload
-
-    def send_fail(self) -> None:
-        """Record a failure and end the job."""
-        if self._record("fail"):
-            self.failed = True
+    @property
+    def failed(self) -> bool:
+        """Tell whether `send_fail` was called."""
+        return self._record.failed
 
     @property
     def finished(self) -> bool:
         """Tell whether the job was completed, failed or ended with an exception."""
-        return self.completed is not None or self.exception is not None or self.failed
+        return self._ended is not None
 
-    def _record(self, *packet: str | bytes | int) -> bool:
-        if self.finished:
-            return False
-        self.sent.append(packet)
-        return True
+    def __enter__(self) -> FakeJob:
+        """Return the job; the end of the block closes it."""
+        return self
+
+    def close(self) -> None:
+        """Do nothing, as in a worker function; end the use of a grabbed job."""
+        if self._grabbed:
+            super().close()
 
 
-def _copy(data: BytesLike, doing: str) -> bytes:
-    return bytes(_convert.workload(data, doing))
+def _detach(job: GrabbedJob) -> None:
+    job._detach()
 
 
 def _stack(thread: threading.Thread) -> str:

@@ -23,12 +23,7 @@ from pygearman_cffi import (
     _sockets,
 )
 from pygearman_cffi.testing import GearmanServer
-from tests.fakes import (
-    FakeServer,
-    black_hole,
-    proxy,
-    says,
-)
+from tests.fakes import FakeServer, black_hole, proxy, says
 from tests.programs import c_worker
 
 Call = Callable[[Client], object]
@@ -255,13 +250,17 @@ def test_questions_pass_over_dead_servers(order: tuple[int, ...]) -> None:
 
 
 def test_handle_of_a_server_that_is_gone() -> None:
-    """A question about a job of a dead server says that it could not be asked."""
-    with (
-        dead_port() as dead,
-        Client("127.0.0.1:1") as client,
-        pytest.raises(CouldNotConnectError, match=str(dead[1])),
-    ):
-        client.job_status(JobHandle("H:x:1", dead))
+    """A question that dead servers would have to answer tells once of each why."""
+    with dead_port() as dead, Client("127.0.0.1:1,127.0.0.1:2") as client:
+        for handle, ports in ("H:x:1", (1, 2)), (JobHandle("H:x:1", dead), dead[1:]):
+            with pytest.raises(CouldNotConnectError) as caught:
+                client.job_status(handle)
+            message = str(caught.value)
+            for port in ports:
+                assert message.count(f"{dead[0]}:{port}: Connection refused") == 1
+            assert message.count("Nothing was sent") == 1
+            assert message.count("no job server could") <= 1
+            assert caught.value.detail.count("refused") == len(ports)
 
 
 # -- the list ----------------------------------------------------------------------------

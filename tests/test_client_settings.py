@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import socket
 import threading
+from typing import Any
 
 import pytest
 
 from pygearman_cffi import (
+    ArgumentTypeError,
     Client,
     ClientOption,
     ClosedError,
     GearmanError,
+    Priority,
     ServerError,
     UnsupportedError,
     Verbose,
+    Worker,
+    WorkerOption,
     WorkExceptionError,
     WorkFailError,
 )
@@ -39,7 +45,7 @@ def test_echo(client: Client, payload: bytes) -> None:
 def test_server_option(client: Client) -> None:
     """An option that the server knows passes; one that it does not is a ServerError."""
     client.set_server_option("exceptions")
-    client.set_server_option("exceptions")
+    client.set_server_option(b"exceptions")
     with pytest.raises(ServerError, match="no_such_option") as caught:
         client.set_server_option("no_such_option")
     assert "UNKNOWN_OPTION" in str(caught.value)
@@ -165,6 +171,33 @@ def test_options(client: Client) -> None:
     with pytest.raises(TypeError):
         client.options = "NON_BLOCKING"  # type: ignore[assignment]
     assert client.options == ClientOption.GENERATE_UNIQUE
+
+
+def test_options_of_a_worker() -> None:
+    """An enum that is not ClientOption is refused by that name; plain ints are not."""
+    client = Client()
+    wrong: tuple[Any, ...] = (WorkerOption.NON_BLOCKING, Priority.LOW, True)
+    for option in wrong:
+        for use in (client.add_options, client.remove_options):
+            with pytest.raises(ArgumentTypeError, match="options are ClientOption"):
+                use(option)
+        with pytest.raises(ArgumentTypeError, match="ClientOption"):
+            client.options = option
+        with pytest.raises(ArgumentTypeError, match="ClientOption"):
+            Client(options=option)
+    assert client.options == ClientOption(0)
+    plain: Any = int(ClientOption.NON_BLOCKING)
+    client.add_options(plain)
+    assert client.options is ClientOption.NON_BLOCKING
+
+
+def test_the_two_faces_take_the_same() -> None:
+    """What client and worker both are given is of the same types, at type check too."""
+    mine, theirs = (inspect.signature(face).parameters for face in (Client, Worker))
+    for name in (mine.keys() & theirs.keys()) - {"options"}:
+        assert mine[name].annotation == theirs[name].annotation
+    client = Client(connect_timeout=None, namespace=b"space-", identifier=b"me")
+    assert (client.namespace, client.identifier) == ("space-", "me")
 
 
 def test_non_blocking_clients_cannot_wait(served: GearmanServer) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
+from typing import Any
 
 import pytest
 
@@ -119,6 +121,42 @@ def test_pickling(cls: type[GearmanError]) -> None:
     assert vars(twin) == vars(error)
     if isinstance(twin, errors.WorkError):
         assert getattr(twin.job_handle, "server", None) == ("host", 1)
+
+
+@pytest.mark.parametrize(
+    ("server", "cls"),
+    [
+        ("nope", errors.ArgumentTypeError),
+        ("ab", errors.ArgumentTypeError),
+        (4730, errors.ArgumentTypeError),
+        (("host",), errors.ArgumentTypeError),
+        ((b"host", 1), errors.ArgumentTypeError),
+        (("host", "1"), errors.ArgumentTypeError),
+        (("host", True), errors.ArgumentTypeError),
+        (("host", 0), errors.InvalidArgumentError),
+        (("host", 65536), errors.InvalidArgumentError),
+    ],
+    ids=repr,
+)
+def test_handle_of_what_is_no_server(server: Any, cls: type[GearmanError]) -> None:
+    """A job handle takes no server but None and (host, port), at once, not when asked."""
+    with pytest.raises(cls, match=r"JobHandle\(\)"):
+        JobHandle("H:x:1", server)
+
+
+@pytest.mark.parametrize("server", [None, ("host", 1), ("::1", 65535)])
+def test_handle_is_copied(server: tuple[str, int] | None) -> None:
+    """A job handle survives copying and pickling, with its server."""
+    handle = JobHandle("H:x:1", server)
+    copies = (
+        copy.copy(handle),
+        copy.deepcopy(handle),
+        pickle.loads(pickle.dumps(handle)),
+    )
+    for twin in copies:
+        assert (type(twin), str(twin), twin.server) == (JobHandle, "H:x:1", server)
+    pair: Any = list(server or ("h", 1))  # as JSON gives it
+    assert JobHandle("H:x:1", pair).server == (server or ("h", 1))
 
 
 @every_class

@@ -6,17 +6,22 @@ import logging
 import subprocess
 import sys
 import threading
+from array import array
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pygearman_cffi.client import Client
-from pygearman_cffi.errors import ClosedError, InvalidArgumentError
+from pygearman_cffi.errors import BusyError, ClosedError, GearmanError
 from pygearman_cffi.job import Job
 from pygearman_cffi.testing import FakeJob, GearmanServer, WorkerThread
 from pygearman_cffi.worker import Worker
 from tests.programs import wait_for
+from tests.workers import grab
 
 ROOT = Path(__file__).parent.parent
 
@@ -153,7 +158,9 @@ def test_fake_job_is_like_a_job() -> None:
 
 
 def test_fake_job_properties() -> None:
-    """A fake job has what it was given."""
+    """A fake job has what it was given; its workload is bytes, as a client requires."""
+    with pytest.raises(TypeError, match=r"\.encode\(\)"):
+        FakeJob("text")  # type: ignore[arg-type]
     job = FakeJob(b"abc")
     assert (job.handle, job.unique, job.function_name) == ("H:fake:1", "", "fake")
     assert (job.workload, job.workload_size) == (b"abc", 3)
@@ -219,31 +226,77 @@ def test_fake_job_take_workload() -> None:
     assert job.workload_size == 0
 
 
-@pytest.mark.parametrize(
-    "send",
-    ["send_data", "send_warning", "send_complete", "send_exception"],
-)
-def test_fake_job_refuses_what_a_job_refuses(send: str) -> None:
-    """A payload that is not bytes-like is refused, and nothing is recorded."""
+PAYLOADS: list[Any] = ["text", None, 1, ["a"], b"", b"x", bytearray(b"x"), array("h")]
+NUMBERS: list[Any] = [-1, 0, 2**32 - 1, 2**32, "1", 1.0, None, True]
+KINDS = ("data", "warning", "complete", "exception")
+PLAIN = ("function_name", "handle", "unique", "workload", "workload_size")
+CALLS: list[tuple[str, tuple[Any, ...]]] = [
+    *[(name, ()) for name in (*PLAIN, "take_workload", "send_fail", "close")],
+    *[(f"send_{kind}", (payload,)) for kind in KINDS for payload in PAYLOADS],
+    *[("send_status", (number, 1)) for number in NUMBERS],
+    *[("send_status", (1, number)) for number in NUMBERS],
+]
+
+
+def outcome(job: Job, before: str | None, call: str, arguments: tuple[Any, ...]) -> Any:
+    """What comes out of a call, which another one may precede."""
+    if before:
+        getattr(job, before)()
+    try:
+        found = getattr(job, call)
+        result = found(*arguments) if callable(found) else found
+    except GearmanError as error:
+        return type(error), str(error)
+    return bytes(result) if isinstance(result, memoryview) else result
+
+
+@pytest.mark.parametrize("grabbed", [False, True], ids=["in a function", "grabbed"])
+@pytest.mark.parametrize("before", [None, "send_fail", "take_workload", "close"])
+def test_fake_job_refuses_what_a_job_refuses(
+    server: GearmanServer, client: Client, before: str | None, grabbed: bool
+) -> None:
+    """A fake job answers each call as a real one does, also after its end."""
+    answers: list[Any] = []
+
+    def use(job: Job) -> None:
+        fake = FakeJob(b"abc", handle=job.handle, unique=job.unique, grabbed=grabbed)
+        call = CALLS[len(answers)]
+        real = outcome(job, before, *call)
+        answers.append((call, real, outcome(fake, before, *call)))
+
+    with Worker(server.address, timeout=10) as worker:
+        if grabbed:
+            worker.register("fake")
+        else:
+            worker.add_function("fake", use)
+        for _ in CALLS:
+            client.do_background("fake", b"abc")
+            if grabbed:
+                with grab(worker) as job, suppress(ClosedError):
+                    use(job)
+                    job.send_complete()
+            else:
+                assert worker.work()
+    assert len(answers) == len(CALLS)
+    assert [answer for answer in answers if answer[1] != answer[2]] == []
+
+
+def test_fake_job_refuses_another_thread() -> None:
+    """A fake job belongs to the thread that made it, as a real one does to its own."""
     job = FakeJob()
-    with pytest.raises(TypeError, match=r"\.encode\(\)"):
-        getattr(job, send)("text")
-    for wrong in (None, 1, ["a"]):
-        with pytest.raises(TypeError, match="bytes-like"):
-            getattr(job, send)(wrong)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(BusyError, match="thread"):
+        pool.submit(job.send_data, b"x").result()
     assert not job.sent
 
 
-def test_fake_job_refuses_an_empty_exception() -> None:
-    """An exception without a text cannot be sent."""
-    with pytest.raises(InvalidArgumentError):
-        FakeJob().send_exception(b"")
-
-
-def test_fake_job_refuses_a_text_workload() -> None:
-    """A workload is bytes, as a client requires."""
-    with pytest.raises(TypeError, match=r"\.encode\(\)"):
-        FakeJob("text")  # type: ignore[arg-type]
+def test_fake_job_keeps_its_record() -> None:
+    """What was recorded of a grabbed job can be read after it was closed."""
+    with FakeJob(grabbed=True) as job:
+        job.send_data(bytearray(b"x"))
+        with pytest.raises(TypeError):
+            job.send_status("1", 2)  # type: ignore[arg-type]
+    assert job.sent == [("data", b"x")]
+    assert not job.finished
 
 
 # --- the fixtures ------------------------------------------------------------
@@ -286,17 +339,9 @@ def test_plugin(tmp_path: Path) -> None:
         'pytest_plugins = ["pygearman_cffi.pytest_plugin"]\n'
     )
     (tmp_path / "test_users.py").write_text(A_USERS_TESTS)
-    options = [
-        "-q",
-        "-W",
-        "error",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        str(tmp_path),
-    ]
+    options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(tmp_path)],
+        [sys.executable, "-m", "pytest", *options, str(tmp_path), str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pygearman_cffi import _testserver
+from pygearman_cffi import ArgumentTypeError, _testserver
 from pygearman_cffi.testing import FunctionStatus, GearmanServer
 from tests.programs import c_worker, is_listening, run_client, wait_for
 
@@ -22,6 +23,15 @@ def server() -> Iterator[GearmanServer]:
     """A server of the test's own, which may be killed."""
     with GearmanServer() as server:
         yield server
+
+
+@pytest.mark.parametrize("args", ["--verbose=INFO", b"--verbose=INFO"])
+def test_arguments_are_no_string(args: Any) -> None:
+    """One string as args= is refused, with the advice to make a sequence of it."""
+    with pytest.raises(ArgumentTypeError, match=r"sequence of strings.*args=\["):
+        GearmanServer(args=args)
+    with GearmanServer(args=["--verbose=INFO"]) as server:
+        assert server.running
 
 
 # --- the life of a server ----------------------------------------------------

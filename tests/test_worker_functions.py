@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -81,12 +81,19 @@ def test_what_can_be_a_function(worker: Worker, client: Client, name: str) -> No
 
 @pytest.mark.parametrize("wrong", [None, "text", 1])
 def test_what_cannot_be_a_function(worker: Worker, wrong: Any) -> None:
-    """What cannot be called is refused, and so is a coroutine function."""
+    """What cannot be called is refused, and what only makes a coroutine or generator."""
 
     async def coroutine(job: Job) -> bytes:
         return b""
 
-    functions: list[Any] = [wrong, coroutine]
+    def generator(job: Job) -> Iterator[bytes]:
+        yield b""
+
+    async def asynchronous(job: Job) -> AsyncIterator[bytes]:
+        yield b""
+
+    bound = functools.partial(generator)
+    functions: list[Any] = [wrong, coroutine, generator, asynchronous, bound]
     for function in functions:
         with pytest.raises(TypeError, match="fn is"):
             worker.add_function("f", function)

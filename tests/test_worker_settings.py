@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from pygearman_cffi import (
+    ArgumentTypeError,
     Client,
+    ClientOption,
     InvalidArgumentError,
     UnsupportedError,
     Verbose,
@@ -83,6 +85,22 @@ def test_options(gearman_server: GearmanServer) -> None:
         with pytest.raises(UnsupportedError):
             worker.set_ssl()
     with Worker(options=WorkerOption.NON_BLOCKING) as worker:
+        assert worker.options == usual | WorkerOption.NON_BLOCKING
+
+
+def test_options_of_a_client() -> None:
+    """An enum that is not WorkerOption is refused by that name; plain ints are not."""
+    wrong: Any = ClientOption.NON_BLOCKING
+    plain: Any = int(WorkerOption.NON_BLOCKING)
+    with Worker() as worker:
+        usual = worker.options
+        for use in (worker.add_options, worker.remove_options):
+            with pytest.raises(ArgumentTypeError, match="options are WorkerOption"):
+                use(wrong)
+        with pytest.raises(ArgumentTypeError, match="WorkerOption, not ClientOption"):
+            Worker(options=wrong)
+        assert worker.options == usual
+        worker.add_options(plain)
         assert worker.options == usual | WorkerOption.NON_BLOCKING
 
 
