@@ -64,6 +64,8 @@ class Results(Handle, Iterator[_R]):
         self._flying: deque[Task] = deque()
         self._done: deque[Task] = deque()
         self._number = 0
+        self._failure: Exception | None = None
+        """What the source has raised."""
         super().__init__()
 
     def __iter__(self) -> Results[_R]:
@@ -111,6 +113,8 @@ class Results(Handle, Iterator[_R]):
                 raise GearmanTimeoutError("the time is up")
             full = self._refill()
             if not self._number:
+                if self._failure is not None:
+                    raise self._failure
                 return None
             try:
                 if full:
@@ -128,11 +132,14 @@ class Results(Handle, Iterator[_R]):
         queue = self._engine.queue
         while self._source is not None and self._number < self._ahead:
             try:
-                workload = next(self._source)
+                task = self._make(next(self._source))
             except StopIteration:
                 self._source = None
                 break
-            task = self._make(workload)
+            except Exception as error:  # noqa: BLE001
+                # The results of what was given before come first.
+                self._source, self._failure = None, error
+                break
             self._number += 1
             if self._ordered:
                 self._flying.append(task)

@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -265,3 +266,32 @@ def test_threads(client: Client) -> None:
     thread.join()
     assert len(caught) == 2
     assert "thread" in str(caught[0])
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_results_before_the_failure_of_a_source(client: Client, ordered: bool) -> None:
+    """What a source gave before it failed is yielded; then comes its exception."""
+
+    def failing() -> Iterator[bytes]:
+        yield b"ab"
+        yield b"cd"
+        raise KeyError("mine")
+
+    def wrong() -> Iterator[Any]:
+        yield b"ab"
+        yield "text"
+        yield b"cd"
+
+    results: list[bytes] = []
+    with pytest.raises(KeyError, match="mine"):
+        results.extend(client.map("reverse", failing(), ordered=ordered, timeout=20))
+    mapped = client.map("reverse", failing(), ordered=ordered, timeout=20)
+    results = [next(mapped), next(mapped)]
+    assert sorted(results) == [b"ba", b"dc"]
+    with pytest.raises(KeyError, match="mine"):
+        next(mapped)
+    assert mapped.closed
+    mapped = client.map("reverse", wrong(), ordered=ordered, window=1, timeout=20)
+    assert next(mapped) == b"ba"
+    with pytest.raises(ArgumentTypeError):
+        next(mapped)
