@@ -67,8 +67,9 @@ def buffer(pointer: CData, size: int) -> bytes:
 
 
 def workload(value: object, doing: str) -> BytesLike:
-    """Return a payload that C can read: the same object where it is bytes-like."""
-    if isinstance(value, bytes) and len(value) <= MAX_WORKLOAD:
+    """Return a payload that C can read: the same memory where it is bytes-like."""
+    # Not of a subclass: it may say another length than it has.
+    if type(value) is bytes and len(value) <= MAX_WORKLOAD:
         return value
     if isinstance(value, str):
         raise ArgumentTypeError(
@@ -96,13 +97,13 @@ def workload(value: object, doing: str) -> BytesLike:
 def _encode(value: object, what: str, doing: str) -> bytes:
     if isinstance(value, str):
         try:
-            encoded = value.encode(_ENCODING, _ERRORS)
+            encoded = str.encode(value, _ENCODING, _ERRORS)
         except UnicodeEncodeError as reason:
             raise InvalidArgumentError(
                 f"{what} cannot be encoded as UTF-8: {reason}", doing=doing
             ) from None
     elif isinstance(value, bytes):
-        encoded = value
+        encoded = memoryview(value).tobytes()
     else:
         raise ArgumentTypeError(
             f"{what} is str or bytes, not {type(value).__name__}", doing=doing

@@ -39,6 +39,7 @@ ARM = 2
 BLIND = 100
 """Milliseconds that C waits where Python sees no descriptor."""
 _OPTION_WAIT = 1000
+_SERVERS = "GEARMAN_SERVERS"
 
 
 class CWorker:
@@ -78,7 +79,7 @@ class CWorker:
         """It serves a divided function, for whose parts C waits by itself."""
         self._reduce = -1
         self._interrupter: Interrupter | None = None
-        self._hidden: str | None = None
+        self._hidden = False
         self.pointer: CData = _library.new_worker()
         self._pipe: Any = self._lib.gearman_worker_id(self.pointer)
         made = False
@@ -201,8 +202,10 @@ class CWorker:
         """As `work`, where C may make a client that waits as long as we would."""
         lib = self._lib
         lib.gearman_worker_set_timeout(self.pointer, self._reduce)
-        # That client would take its servers from here too.
-        self._hidden = os.environ.pop("GEARMAN_SERVERS", None)
+        # That client would take its servers from here too. Python goes on seeing it.
+        self._hidden = _SERVERS in os.environ
+        if self._hidden:
+            os.unsetenv(_SERVERS)
         try:
             if self.settled:
                 return lib.gearman_worker_work(self.pointer)
@@ -213,8 +216,11 @@ class CWorker:
 
     def run_python(self) -> None:
         """Before Python code runs: give it its environment and its Ctrl-C."""
-        if self._hidden is not None:
-            os.environ["GEARMAN_SERVERS"], self._hidden = self._hidden, None
+        if self._hidden:
+            self._hidden = False
+            servers = os.environ.get(_SERVERS)
+            if servers is not None:
+                os.putenv(_SERVERS, servers)
         if self._interrupter is not None:
             self._interrupter.disarm()
 
@@ -315,14 +321,6 @@ class CWorker:
         )
 
     # -- the end --------------------------------------------------------------------
-
-    def defuse(self) -> None:
-        """In a forked child: let C close what it likes, but not our parent's sockets."""
-        null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in self.descriptors:
-            if descriptor.open:
-                os.dup2(null, descriptor.number, inheritable=False)
-        os.close(null)
 
     def free(self) -> None:
         """Free it, connections first: C would free a job that one still receives."""

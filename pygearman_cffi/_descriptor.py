@@ -100,6 +100,29 @@ def borrow(number: int) -> socket.socket:
             os.set_blocking(number, True)
 
 
+_ours: dict[int, Identity | None] = {}
+"""What was taken of C, by its number; it may have been closed since."""
+
+
+def _defuse() -> None:
+    """In a forked child: whatever C still does there must not reach our parent's jobs.
+
+    The child may have been forked in a callback, and return to C in the middle of a call.
+    """
+    try:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # no more descriptors, or no such file
+        return
+    for number, identity in _ours.items():
+        if identity is not None and _identity(number) == identity:
+            os.dup2(null, number, inheritable=False)
+    os.close(null)
+    _ours.clear()
+
+
+os.register_at_fork(after_in_child=_defuse)
+
+
 def _identity(number: int) -> Identity | None:
     try:
         status = os.fstat(number)
@@ -179,7 +202,9 @@ class Descriptor:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _QUIET)
         except OSError:  # no socket, or no descriptor at all
             return None
-        return cls(number)
+        descriptor = cls(number)
+        _ours[number] = descriptor._identity
+        return descriptor
 
     @property
     def open(self) -> bool:
@@ -227,6 +252,7 @@ class Descriptor:
 
     def give_back(self) -> None:
         """Let its true owner find it: it was taken by mistake."""
+        _ours.pop(self.number, None)
         self._set(socket.SO_LINGER, _MARK)
 
     def linger(self, *, reset: bool) -> None:

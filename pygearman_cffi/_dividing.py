@@ -8,6 +8,7 @@ notice, is told to the job server over C's own socket.
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import signal
@@ -75,16 +76,22 @@ class Interrupter:
     def __init__(self, cworker: CWorker, peers: Collection[Address]) -> None:
         self._cworker = cworker
         self._peers = peers
-        self._read, self._write = os.pipe()
+        try:
+            self._read, self._write = os.pipe()
+        except OSError as reason:
+            raise OutOfMemoryError(
+                f"no pipe can be made: {reason.strerror}; see `ulimit -n`",
+                doing="dividing a job",
+            ) from None
         os.set_blocking(self._write, False)
         self._former = -1
         self._armed = False
         try:
-            threading.Thread(
-                target=self._watch, name="pygearman_cffi interrupter", daemon=True
-            ).start()
+            # In one step, see `_Helper.start` of a client.
+            _thread.start_new_thread(self._watch, ())
         except RuntimeError as reason:
-            self._close_all()
+            os.close(self._read)
+            os.close(self._write)
             raise OutOfMemoryError(
                 f"no thread can be started: {reason}", doing="dividing a job"
             ) from None
@@ -107,11 +114,6 @@ class Interrupter:
         write, self._write = self._write, -1
         if write >= 0:
             os.close(write)
-
-    def _close_all(self) -> None:
-        os.close(self._read)
-        os.close(self._write)
-        self._write = -1
 
     def _watch(self) -> None:
         while numbers := os.read(self._read, 512):

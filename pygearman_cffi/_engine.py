@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ._addresses import Address
 from ._config import Config
 from ._feeding import Feeder
+from ._handle import process
 from ._kind import Kind
 from ._lanes import wait_for_any
 from ._session import Broken, Session
@@ -23,6 +24,7 @@ from .errors import (
     BusyError,
     ConnectionLostError,
     CouldNotConnectError,
+    ForkedError,
     GearmanError,
     GearmanTimeoutError,
 )
@@ -43,6 +45,7 @@ class Engine(Feeder):
 
     def __init__(self, config: Config[ClientOption]) -> None:
         super().__init__(config)
+        self._born = process.generation
         self._lost: list[tuple[int, Address, str]] = []
         self._why = _INTERRUPTED
         self._clean = True
@@ -58,6 +61,7 @@ class Engine(Feeder):
 
     def check_idle(self) -> None:
         """Refuse a call of its own while tasks of a NON_BLOCKING run are in flight."""
+        self._repair()
         if self.lanes.active:
             raise BusyError(
                 "tasks of run_tasks() are in flight; call it until it returns True"
@@ -151,13 +155,17 @@ class Engine(Feeder):
         self._loop(deadline, turned=True)
 
     def _begin(self) -> None:
-        if not self._clean:  # the last run was interrupted while it cleaned up
-            self._abandon_all(*self._why)
+        self._repair()
         self._failure = None
         self._questions.begin()
         self._lost.clear()
         self._why = _INTERRUPTED
         self._clean = False
+
+    def _repair(self) -> None:
+        """Clean up where the last run was interrupted while it did."""
+        if not self._clean:
+            self._clean_up()
 
     def _loop(
         self,
@@ -168,6 +176,11 @@ class Engine(Feeder):
         turned: bool = False,
     ) -> None:
         while True:
+            if self._born != process.generation:
+                raise ForkedError(
+                    "a child that was forked in the middle of this call has returned to "
+                    "it; the jobs are its parent's. End the child with os._exit()"
+                )
             # Once means two turns: what is given is sent, what has come is read.
             last = once and turned
             fed = not (last or self._failure) and self._feed_or_fail(deadline)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._library import CData
     from .task import Task
 
-__all__ = ["Frame", "TaskFrame", "call_parking", "current"]
+__all__ = ["Frame", "TaskFrame", "call_parking", "current", "is_theirs"]
 
 
 class Frame:
@@ -48,6 +48,16 @@ def call_parking(frame: Frame, fn: Callable[[Any], object], argument: object) ->
         fn(argument)
     except Exception as error:  # noqa: BLE001
         frame.park(error, fatal=False)
+
+
+def is_theirs(error: BaseException) -> bool:
+    """Tell whether an exception was raised outside this package: by a signal handler."""
+    trace = error.__traceback__
+    name = ""
+    while trace is not None:
+        name = trace.tb_frame.f_globals.get("__name__") or ""
+        trace = trace.tb_next
+    return name.partition(".")[0] != __name__.partition(".")[0]
 
 
 class _Current(threading.local):

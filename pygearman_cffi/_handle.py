@@ -6,9 +6,9 @@ import os
 import sys
 from threading import get_ident
 from types import FrameType
-from typing import ClassVar
+from typing import ClassVar, NoReturn, SupportsIndex
 
-from .errors import BusyError, ClosedError, ForkedError
+from .errors import ArgumentTypeError, BusyError, ClosedError, ForkedError
 
 __all__ = ["Handle", "process"]
 
@@ -41,6 +41,13 @@ class Handle:
         self._born = process.generation
         self._holder: dict[int, tuple[int, FrameType]] = {}
         self._closed = False
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        """Refuse `copy` and `pickle`: two owners would free the same C memory."""
+        raise ArgumentTypeError(
+            f"a {self._kind} can be neither copied nor pickled: it owns connections; "
+            "make another one"
+        )
 
     @property
     def closed(self) -> bool:

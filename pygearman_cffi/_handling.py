@@ -156,8 +156,6 @@ class Handling(Frame):
         job, self._job = self._job, None
         if job is not None:
             job._detach()
-        if self.forked:
-            self._forked()
         return self._answer(_RETRY)
 
     # -- a divided job --------------------------------------------------------------
@@ -194,9 +192,14 @@ class Handling(Frame):
         cworker.run_python()
         try:
             value = function.aggregate(_dividing.collect(task))
+            if self.forked:
+                raise self._forked()
             if value is not None:
                 _dividing.store(result, _convert.workload(value, "the aggregator"))
         except Exception as error:  # noqa: BLE001
+            if self.forked:
+                self.park(error, fatal=True)
+                return
             self.ended = ReturnCode.WORK_FAIL
             self.given_back = True
             _log.error("the aggregator of %r failed", function.text, exc_info=error)
@@ -286,12 +289,10 @@ class Handling(Frame):
         return code
 
     def _forked(self) -> ForkedError:
-        """Make sure that a child in which a function returned does no harm."""
-        if self._cworker is not None:
-            self._cworker.defuse()
+        """Say what a child has done in which a function returned."""
         return ForkedError(
-            "the worker function returned in a forked child; the job is the parent's. "
-            "End the child inside the function, with os._exit()",
+            "a forked child has returned from a worker function, or from a signal "
+            "handler; the job is the parent's. End the child there, with os._exit()",
             doing="Worker",
         )
 

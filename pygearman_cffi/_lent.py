@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import get_ident
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol, SupportsIndex
 
 from ._convert import BytesLike
 from ._handle import process
 from ._library import CData, ffi
 from .enums import ReturnCode
-from .errors import BusyError, ClosedError, ForkedError, error_for
+from .errors import ArgumentTypeError, BusyError, ClosedError, ForkedError, error_for
 
 if TYPE_CHECKING:
     from ._libgearman import Lib
@@ -54,6 +54,8 @@ class Lent:
     _taken = False
     _sent = 0
     _pending: tuple[Callable[..., int], tuple[object, ...]] | None = None
+    _sending = False
+    """In a send that may wait: a signal handler must not begin another one."""
     _ended: ReturnCode | None = None
     """How the job ended: SUCCESS, WORK_FAIL or WORK_EXCEPTION as sent, LOST_CONNECTION
     where nothing can be sent any more; None while it is open."""
@@ -70,6 +72,12 @@ class Lent:
     def __repr__(self) -> str:
         state = "closed" if self._pointer is None else "open"
         return f"<{type(self).__name__} of {self._name!r}, {state}>"
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        """Refuse `copy` and `pickle`: a copy would outlive the job of C."""
+        raise ArgumentTypeError(
+            "a job can be neither copied nor pickled; take its workload and handle"
+        )
 
     @property
     def _is_mine(self) -> bool:
@@ -123,13 +131,32 @@ class Lent:
             return
         self._sent += _PACKET
         if self._sent > _ROOM:
+            self._send_much(call, arguments)
+            return
+        code = call(self._pointer, *arguments)
+        if code:
+            self._sent_half(code, call, arguments)
+
+    def _send_much(
+        self, call: Callable[..., int], arguments: tuple[object, ...]
+    ) -> None:
+        """Send what a socket may not take at once."""
+        if self._sending:
+            raise BusyError(
+                "the job is in the middle of another send; a signal handler may note "
+                "what there is to say, and let the worker function send it"
+            )
+        self._sending = True
+        try:
             self._host.hurry()
             if self._pending is not None:
                 # An exception struck while an earlier packet was half sent.
                 self._go_on(*self._pending)
-        code = call(self._pointer, *arguments)
-        if code:
-            self._sent_half(code, call, arguments)
+            code = call(self._pointer, *arguments)
+            if code:
+                self._sent_half(code, call, arguments)
+        finally:
+            self._sending = False
 
     def _sent_half(
         self, code: int, call: Callable[..., int], arguments: tuple[object, ...]

@@ -7,6 +7,7 @@ C at once; the helper then frees the C client.
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
 
@@ -15,12 +16,14 @@ from ._frames import current
 from ._library import CData, ffi
 from ._session import Session, make_argument
 from .enums import ClientOption, ReturnCode
-from .errors import GearmanTimeoutError, OutOfMemoryError
+from .errors import GearmanError, GearmanTimeoutError, OutOfMemoryError
 from .task import Task
 
 __all__ = ["run_partition"]
 
 _WAIT = 0.4
+_RESERVE = 1 << 20
+"""Bytes that C may want beside the workload."""
 _ATTEMPT = 1.0
 """Seconds that a helper gets to notice that it was given up."""
 
@@ -37,28 +40,55 @@ class _Helper:
         self._deadline = deadline
         self._lock = threading.Lock()
         self._given_up = False
-        self.done = threading.Event()
-        self.thread = threading.Thread(
-            target=self._run, name="pygearman_cffi partition", daemon=True
-        )
+        self.error: GearmanError | None = None
+        """Why the call was not made."""
+        self.ended = False
+        self._gate = threading.Lock()  # of an Event an interrupt leaves a broken lock
+        self._gate.acquire()
 
     def _run(self) -> None:
         session = self._session
         current.frame = session
         try:
-            outcome = self._call()
-            with self._lock:
-                if not self._given_up:
-                    self._fill(*outcome)
+            if not self._given_up:
+                outcome = self._call()
+                with self._lock:
+                    if not self._given_up:
+                        self._fill(*outcome)
+        except OutOfMemoryError as error:
+            self.error = error
         finally:
             # Nobody else frees it: the caller may be gone.
             session.close()
             current.frame = None
-            self.done.set()
+            self.ended = True
+            self._gate.release()
+
+    def start(self) -> None:
+        """Start the thread, which from then on is the only one to free the session.
+
+        In one step: out of `threading.Thread.start` a signal handler's exception can
+        come while the thread runs already.
+        """
+        try:
+            _thread.start_new_thread(self._run, ())
+        except RuntimeError as reason:
+            self.ended = True
+            raise OutOfMemoryError(f"no thread can be started: {reason}") from None
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of the call, so long at most; signals are served."""
+        if not self.ended and self._gate.acquire(timeout=max(0.0, seconds)):
+            self._gate.release()
 
     def _call(self) -> tuple[ReturnCode, bytes, str, str]:
         """Make the call; return its code, result, job handle and error text."""
         session, task, lib = self._session, self._task, self._session._lib
+        # C copies the workload twice here, and does not look whether it could.
+        reserve = lib.malloc(2 * len(task._workload) + _RESERVE)
+        if not reserve:
+            raise OutOfMemoryError("there is no memory for the workload")
+        lib.free(reserve)
         client = session._pointer
         # C collects the result by itself, and must not call back.
         lib.gearman_client_clear_fn(client)
@@ -118,7 +148,7 @@ class _Helper:
         except BaseException:  # interrupted: what it has done it may do again
             self._shut_down(code, what)
             raise
-        self.done.wait(_ATTEMPT)
+        self.wait(_ATTEMPT)
 
     def _shut_down(self, code: ReturnCode, what: str) -> None:
         with self._lock:
@@ -153,22 +183,19 @@ def run_partition(
     """
     task._sent(None, session.server)
     helper = _Helper(session, partition, task, deadline)
-    started = False
     why = ReturnCode.LOST_CONNECTION, "the call was interrupted"
     try:
-        helper.thread.start()
-        started = True
-        while not helper.done.is_set():
+        helper.start()
+        while not helper.ended:
             left = _WAIT if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 why = ReturnCode.TIMEOUT, "the time was up"
                 raise GearmanTimeoutError("the time is up")
-            helper.done.wait(min(left, _WAIT))
-    except RuntimeError as reason:
-        raise OutOfMemoryError(f"no thread can be started: {reason}") from None
+            helper.wait(min(left, _WAIT))
     finally:
-        if not started:
-            session.close()
-        elif not helper.done.is_set():
+        if not helper.ended:
             helper.give_up(*why)
+    if helper.error is not None:
+        task._refused(ReturnCode.MEMORY_ALLOCATION_FAILURE, str(helper.error))
+        raise helper.error
     session.raise_parked()

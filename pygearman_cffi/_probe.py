@@ -111,8 +111,12 @@ class Probe:
             self._greeted = False
             self._received = b""
             self.events = select.POLLOUT
-            # Kept at once: Ctrl-C may strike before the next line.
-            sock = self._sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                # Kept at once: Ctrl-C may strike before the next line.
+                sock = self._sock = socket.socket(family, socket.SOCK_STREAM)
+            except OSError as reason:  # too many open files
+                self._failure = CouldNotConnectError(reason.strerror or str(reason))
+                continue
             sock.setblocking(False)
             code = sock.connect_ex(sockaddr)
             if code in (0, errno.EINPROGRESS):
@@ -208,7 +212,10 @@ def next_number(spare: int) -> int:
     Args:
         spare: any open descriptor.
     """
-    number = os.dup(spare)
+    try:
+        number = os.dup(spare)
+    except OSError:  # there is none: C will not get one either
+        return -1
     os.close(number)
     return number
 

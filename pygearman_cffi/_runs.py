@@ -11,6 +11,7 @@ from . import _convert
 from ._config import Timeout
 from ._convert import BytesLike
 from ._feeding import WINDOW
+from ._frames import is_theirs
 from ._kind import Kind
 from ._map import Results
 from ._partition import run_partition
@@ -190,9 +191,9 @@ class RunCalls(TaskCalls):
             session = self._engine.lanes.open(self._config.servers, deadline)
             run_partition(session, partition, task, deadline)
         except GearmanError as error:
-            ours = not (error._theirs or error.doing)
-            own = task._error if ours else None
-            raise (own or error.during(doing)) from error.__cause__
+            if error._theirs or error.doing or is_theirs(error):
+                raise
+            raise (task._error or error.during(doing)) from error.__cause__
         finally:
             self._end()
         if task._error is not None and not task.is_finished:
@@ -241,7 +242,8 @@ class RunCalls(TaskCalls):
         Args:
             function: as for `do`.
             workloads: any iterable, also an endless generator: no more than twice the
-                window is taken ahead of what was yielded.
+                window is taken ahead of what was yielded. What it raises comes after
+                the results of what it gave before.
             window: how many jobs are in flight at once.
             ordered: yield in the order of the workloads, else as they come.
             return_exceptions: yield the exception of a job that failed in the place of

@@ -16,6 +16,7 @@ from ._config import Config
 from ._connection import Broken, Connection
 from ._convert import text
 from ._frames import call_parking, current
+from ._handle import process
 from ._kind import Kind
 from ._library import ffi
 from .enums import ClientOption, Priority, ReturnCode, TaskState
@@ -222,7 +223,13 @@ class Session(Connection):
                 code = run(client)
         finally:
             current.frame = frame
-        if task._ended and code == _SUCCESS and self.error is None and not self.overdue:
+        if (
+            task._ended
+            and code == _SUCCESS
+            and self.error is None
+            and not self.overdue
+            and self._born == process.generation
+        ):
             self._last = None
             return True
         self._left = code

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ._config import Config
 from ._cworker import ARM, BLIND, CWorker
+from ._handle import process
 from ._handling import SLICE, Handling
 from ._probe import unread, writable
 from ._registry import Registry
@@ -90,6 +91,8 @@ class Steps(Handling):
             SUCCESS after a job, IO_WAIT, NO_JOBS, or COULD_NOT_CONNECT while no
             server can be reached.
         """
+        if self._born != process.generation:
+            raise self._forked()
         cworker = self._cworker
         if cworker is None or self._attention:
             code = self._attend()

@@ -11,11 +11,13 @@ from . import _convert
 from ._config import Configured, Timeout
 from ._convert import BytesLike
 from ._engine import Engine
+from ._frames import is_theirs
 from ._kind import Kind
 from ._unique import fresh_unique
 from .enums import ClientOption, Priority
 from .errors import (
     ArgumentTypeError,
+    ForkedError,
     GearmanError,
     InvalidArgumentError,
     ServerError,
@@ -156,9 +158,11 @@ class Submitter(Configured[ClientOption]):
         try:
             self._engine.run_one(task, self._deadline(timeout, doing))
         except GearmanError as error:
-            # One that names a call is not the engine's: a signal handler raised it.
-            ours = not (error._theirs or error.doing)
-            if task._error and not task.is_finished and ours:
+            # One that names a call is not the engine's, either: a handler made it.
+            if error._theirs or error.doing or is_theirs(error):
+                raise
+            forked = isinstance(error, ForkedError)
+            if task._error and not (task.is_finished or forked):
                 raise task._error from None
             raise error.during(doing) from error.__cause__
         finally:

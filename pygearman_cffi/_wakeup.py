@@ -10,6 +10,7 @@ import os
 import threading
 
 from ._handle import process
+from .errors import OutOfMemoryError
 
 __all__ = ["Wakeup"]
 
@@ -25,7 +26,13 @@ class Wakeup:
         self._born = process.generation
         # Reentrant: a signal handler may call stop() while its own thread is in here.
         self._lock = threading.RLock()
-        self._read, self._write = os.pipe()
+        try:
+            self._read, self._write = os.pipe()
+        except OSError as reason:
+            raise OutOfMemoryError(
+                f"no pipe can be made: {reason.strerror}; see `ulimit -n`",
+                doing="making a worker",
+            ) from None
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
 
@@ -77,4 +84,7 @@ class Wakeup:
             numbers = self._read, self._write
             self._read = self._write = -1
             for number in numbers:
-                os.close(number)
+                try:
+                    os.close(number)
+                except OSError:  # closed by somebody else, as daemons do
+                    pass

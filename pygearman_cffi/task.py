@@ -6,7 +6,7 @@ A task is plain Python: it is filled while callbacks run and stays readable for 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from . import _convert, _library
 from ._addresses import Address
@@ -15,6 +15,7 @@ from ._kind import Kind
 from ._library import CData
 from .enums import Priority, ReturnCode, TaskState
 from .errors import (
+    ArgumentTypeError,
     GearmanError,
     NotFinishedError,
     WorkError,
@@ -117,6 +118,12 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<Task {self.function_name!r} {self.state.value}>"
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        """Refuse `copy` and `pickle`: nothing would fill a copy."""
+        raise ArgumentTypeError(
+            "a task can be neither copied nor pickled; take its result and job_handle"
+        )
 
     # -- what it is -----------------------------------------------------------------
 

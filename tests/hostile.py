@@ -1,8 +1,8 @@
 """A job server that turns hostile, and a fuzzer of client and worker with random bytes.
 
 A connection is answered as a job server would, up to a stage; then come the bytes of a
-plan, and an end. `python -m tests.hostile --connections 100000` is the long form of the
-fuzzer; what it runs are children of its own, so that it survives what they do not.
+plan, and an end. `python -m tests.fuzz_servers --connections 100000` is the long form of
+the fuzzer; what it runs are children of its own, so that it survives what they do not.
 
 Two things are left out of the random bytes, since the C library dies of them and nobody
 in Python can know it beforehand: a line of text without a space where a packet should be,

@@ -17,6 +17,25 @@ from pygearman_cffi import (
 from pygearman_cffi.testing import GearmanServer
 from tests.fakes import FakeServer, impostor
 
+
+class Liar(bytes):
+    """Bytes that say another length than they have."""
+
+    def __len__(self) -> int:
+        return 50_000_000
+
+
+def test_bytes_that_lie_about_their_length(client: Client) -> None:
+    """C is given the length of the memory, whatever a subclass says of itself."""
+    assert client.do("reverse", Liar(b"abc")) == b"cba"
+    assert client.do(Liar(b"reverse"), b"abc", unique=Liar(b"u")) == b"cba"
+    task = client.add_task("reverse", Liar(b"abc"))
+    client.run_tasks()
+    assert task.result == b"cba"
+    assert list(client.map("reverse", [Liar(b"abc")])) == [b"cba"]
+    client.do_background("background", Liar(b"abc"), unique=Liar(b"v"))
+
+
 # mypy must not refuse what these tests are about.
 Call = Callable[[Any], object]
 

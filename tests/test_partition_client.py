@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ from pygearman_cffi._descriptor import Descriptor
 from pygearman_cffi.errors import ArgumentTypeError
 from pygearman_cffi.testing import GearmanServer
 from tests.fakes import FakeServer, black_hole
-from tests.programs import c_worker
+from tests.isolated import run_isolated
+from tests.programs import c_worker, wait_for
 from tests.scripts import script
 
 
@@ -46,11 +48,9 @@ def server() -> Iterator[GearmanServer]:
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     """Every test ends with the threads that it began with."""
-    before = set(threading.enumerate())
+    before = len(os.listdir("/proc/self/task"))
     yield
-    for thread in set(threading.enumerate()) - before:
-        thread.join(5)
-        assert not thread.is_alive(), thread
+    wait_for(lambda: len(os.listdir("/proc/self/task")) <= before)
 
 
 @pytest.fixture
@@ -241,3 +241,34 @@ def test_deadline_without_a_descriptor(
         assert 0.3 <= time.monotonic() - begun < 0.8
         task = client.execute_by_partition("divide", "reverse", b"ab", timeout=20)
         assert task.result == b"ba"
+
+
+OUT_OF_MEMORY = """
+    import resource, sys
+    from pygearman_cffi import Client, OutOfMemoryError
+
+    client = Client(sys.argv[1], timeout=20)
+    client.echo(b"x")
+    payload = bytes(300_000_000)
+    with open("/proc/self/statm") as statm:
+        size = int(statm.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + 200_000_000,) * 2)
+    for call in (
+        lambda: client.execute_by_partition("divide", "echo", payload),
+        lambda: client.do("echo", payload),
+        lambda: client.do_background("echo", payload, at=1.0),
+    ):
+        try:
+            call()
+        except OutOfMemoryError:
+            pass
+        else:
+            raise SystemExit("it was taken")
+    task = client.execute_by_partition("divide", "echo", b"a b")
+    assert task.result == b"a b"
+"""
+
+
+def test_without_memory(server: GearmanServer) -> None:
+    """C does not look whether it could copy a workload: we do, before it tries."""
+    run_isolated(OUT_OF_MEMORY, server.address)

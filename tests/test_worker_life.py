@@ -236,3 +236,39 @@ def test_where_executable_memory_is_refused(
     run_isolated(script, gearman_server.address, name)
     asking.join(10)
     assert results == [b"ABC"]
+
+
+def test_without_descriptors() -> None:
+    """A worker that gets no descriptor says so, and works when there are some again."""
+    run_isolated(
+        """
+        import os, resource
+        from pygearman_cffi import Client, OutOfMemoryError, Worker
+        from pygearman_cffi.testing import GearmanServer
+
+        with GearmanServer() as server, Client(server.address, timeout=20) as client:
+            client.do_background("f")
+            worker = Worker(server.address, timeout=0.1)
+            worker.add_function("f", lambda job: None)
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+            taken = []
+            try:
+                while True:
+                    taken.append(os.dup(0))
+            except OSError:
+                pass
+            try:
+                Worker(server.address)
+            except OutOfMemoryError as error:
+                assert "ulimit -n" in str(error), error
+            else:
+                raise SystemExit("it was made")
+            assert worker.work() is False
+            for number in taken:
+                os.close(number)
+            worker.timeout = 20
+            assert worker.work() is True
+            worker.close()
+        """
+    )

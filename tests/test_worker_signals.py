@@ -186,3 +186,51 @@ def test_exit_with_workers_in_daemon_threads(
     text = "\n".join(line.removeprefix("    ") for line in source.splitlines())
     for _ in range(3):
         run_isolated(text, gearman_server.address, name)
+
+
+def test_sending_in_a_handler() -> None:
+    """A handler that sends in the middle of a large send is refused, not mixed in."""
+    run_isolated(
+        """
+        import signal, sys, threading, time
+        from pygearman_cffi import BusyError, Client, Worker
+        from pygearman_cffi.testing import GearmanServer
+        from tests.fakes import frozen
+
+        payload = bytes(range(256)) * 40_000
+        jobs, refused, results = [], [], []
+
+        def handler(*_):
+            try:
+                jobs[0].send_status(1, 2)
+            except BusyError as error:
+                refused.append(error)
+
+        def function(job):
+            jobs[:] = [job]
+            with frozen(server):
+                # It stands still for so long that the send waits, then goes on.
+                threading.Timer(0.3, signal.raise_signal, [signal.SIGUSR1]).start()
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+                job.send_data(payload)
+            return b"end"
+
+        with GearmanServer() as server:
+            def thaw(*_):
+                import os
+                os.kill(server.pid, signal.SIGCONT)
+            signal.signal(signal.SIGALRM, handler)
+            signal.signal(signal.SIGUSR1, thaw)
+            worker = Worker(server.address, timeout=20)
+            worker.add_function("f", function)
+            def ask():
+                results.append(Client(server.address, timeout=20).do("f"))
+            asking = threading.Thread(target=ask)
+            asking.start()
+            worker.work()
+            asking.join()
+        assert len(refused) == 1, refused
+        assert "another send" in str(refused[0])
+        assert results == [payload + b"end"], [len(result) for result in results]
+        """
+    )
