@@ -9,7 +9,11 @@ import pytest
 
 from pygearman_cffi import Client, Worker
 from pygearman_cffi.testing import GearmanServer, WorkerThread
+from tests import workers
 from tests.isolated import run_isolated
+from tests.programs import wait_for
+
+name = workers.name
 
 CHILDREN = 4
 JOBS = 1000
@@ -187,20 +191,33 @@ def test_threads_run_in_parallel(gearman_server: GearmanServer) -> None:
     assert ratio < THREADS / 2
 
 
-def test_python_runs_while_c_waits(gearman_server: GearmanServer) -> None:
+@pytest.mark.parametrize("divided", [False, True], ids=["do", "execute_by_partition"])
+def test_python_runs_while_c_waits(
+    gearman_server: GearmanServer, name: str, divided: bool
+) -> None:
     """A client that waits for its result leaves the interpreter to the other threads."""
-    with Client(gearman_server.address) as client:
-        thread = threading.Thread(target=lambda: results.append(client.do("later")))
-        results: list[bytes] = []
+    results: list[bytes] = []
+
+    def ask() -> None:
+        if divided:
+            results.append(client.execute_by_partition(name, "part", b"x").result)
+        else:
+            results.append(client.do(name))
+
+    with Client(gearman_server.address, timeout=60) as client:
+        thread = threading.Thread(target=ask)
         thread.start()
-        began = time.thread_time()
+        wait_for(lambda: name in gearman_server.status())
         steps = 0
         while steps < 300_000:
             steps += 1
-        busy = time.thread_time() - began
-        worker = Worker(gearman_server.address)
-        worker.add_function("later", lambda job: b"done")
-        with WorkerThread(worker):
+        assert thread.is_alive()
+        worker, part = Worker(gearman_server.address), Worker(gearman_server.address)
+        part.add_function("part", lambda job: b"done")
+        if divided:
+            worker.define_partition(name, lambda job: job.send_data(b"x"), b"".join)
+        else:
+            worker.add_function(name, lambda job: b"done")
+        with WorkerThread(worker), WorkerThread(part):
             thread.join(20)
         assert results == [b"done"]
-        assert busy < 5
