@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import select
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,14 @@ from ._handle import process
 from ._library import CData
 from ._probe import writable
 from ._registry import Function
+from ._words import described
 from .enums import ReturnCode
-from .errors import ArgumentTypeError, ForkedError, GearmanError
+from .errors import (
+    ArgumentTypeError,
+    ForkedError,
+    GearmanError,
+    InvalidArgumentError,
+)
 from .job import Job, JobException, JobFail, RetryJob, StopWorker
 
 if TYPE_CHECKING:
@@ -31,7 +36,6 @@ _log = logging.getLogger("pygearman_cffi.worker")
 SLICE = 400
 """Milliseconds that a wait in Python lasts at most. A signal that strikes just before
 `poll()` begins is not seen by it: its handler runs that much later."""
-_LONGEST_TEXT = 8192
 # Plain integers: an enum member would be converted at every callback.
 _SUCCESS = int(ReturnCode.SUCCESS)
 _FATAL = int(ReturnCode.FATAL)
@@ -56,6 +60,7 @@ class Handling(Frame):
         self._functions: dict[int, Function] = {}
         self._job: Job | None = None
         self._held = False
+        self._told_failure = False
         self.jobs = 0
         """How many times a function was called."""
         self.ended = ReturnCode.SUCCESS
@@ -142,7 +147,7 @@ class Handling(Frame):
                 job.function_name,
                 exc_info=error,
             )
-            text = _describe(error)
+            text = described(error)
             if self.dividing is not None:
                 return self._leave_divided(job, text)
             if self._send_exceptions:
@@ -203,7 +208,7 @@ class Handling(Frame):
             self.ended = ReturnCode.WORK_FAIL
             self.given_back = True
             _log.error("the aggregator of %r failed", function.text, exc_info=error)
-            _dividing.tell_failure(cworker, self._divided_handle, _describe(error))
+            _dividing.tell_failure(cworker, self._divided_handle, described(error))
 
     def drop_connections(self) -> None:
         """End the connections from outside: the server gives the job to another."""
@@ -256,12 +261,21 @@ class Handling(Frame):
             self._tell_lost(job, reason)
 
     def _tell_lost(self, job: Job, error: Exception) -> None:
+        if isinstance(error, InvalidArgumentError) and self._cworker is not None:
+            # C lets only a function that divides answer a job to be divided. Given
+            # back, it would come again at once, for ever.
+            told = "a job to be divided; serve its function with define_partition()"
+            _log.error("job %s of %r is %s", job.handle, job.function_name, told)
+            handle = job.handle.encode("utf-8", "surrogateescape")
+            _dividing.tell_failure(self._cworker, handle, told.encode())
+            self._told_failure = True
+            return
         _log.warning(
             "job %s of %r is lost to this worker, the job server gives it to another: "
             "%s",
             job.handle,
             job.function_name,
-            _describe(error).decode("utf-8", "replace"),
+            described(error).decode("utf-8", "replace"),
         )
 
     def _leave(self, job: Job, *, back: bool = False) -> int:
@@ -270,6 +284,9 @@ class Handling(Frame):
         job._detach()
         if back or ended is _LOST:
             self.ended = _NOT_ENDED if back else _LOST
+            if self._told_failure:
+                self._told_failure = False
+                self.ended = ReturnCode.WORK_FAIL
             return self._answer(_RETRY)
         self.ended = _DONE if ended is None else ended
         if self.congested or self._held:
@@ -330,11 +347,3 @@ class Handling(Frame):
             poll.register(number, select.POLLOUT)
         if full:
             poll.poll(SLICE)
-
-
-def _describe(error: Exception) -> bytes:
-    """Say in a line what was raised; also where `str(error)` fails."""
-    message = str(traceback.TracebackException(type(error), error, None))
-    name = type(error).__name__
-    line = f"{name}: {message}" if message else name
-    return line.encode("utf-8", "backslashreplace")[:_LONGEST_TEXT]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import traceback
+
 from . import _convert
 from ._convert import BytesLike
 from .errors import InvalidArgumentError
 
-__all__ = ["JobException", "JobFail", "RetryJob", "StopWorker", "exception"]
+__all__ = [
+    "JobException",
+    "JobFail",
+    "RetryJob",
+    "StopWorker",
+    "described",
+    "exception",
+]
+
+_LONGEST_TEXT = 8192
 
 
 class JobFail(Exception):
@@ -72,3 +83,11 @@ def exception(value: object, doing: str) -> BytesLike:
             doing=doing,
         )
     return payload
+
+
+def described(error: Exception) -> bytes:
+    """Say in a line what was raised; also where `str(error)` fails."""
+    message = str(traceback.TracebackException(type(error), error, None))
+    name = type(error).__name__
+    line = f"{name}: {message}" if message else name
+    return line.encode("utf-8", "backslashreplace")[:_LONGEST_TEXT]

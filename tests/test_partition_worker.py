@@ -16,9 +16,13 @@ from pygearman_cffi import (
     ReturnCode,
     TaskState,
     Worker,
+    WorkFailError,
 )
 from pygearman_cffi.testing import GearmanServer, WorkerThread
+from tests import workers
 from tests.isolated import run_isolated
+
+name = workers.name
 
 
 def split(job: Job) -> None:
@@ -274,3 +278,33 @@ def test_servers_of_the_environment() -> None:
         """,
         GEARMAN_SERVERS="no.such.host.invalid:1",
     )
+
+
+@pytest.mark.parametrize("way", ["returns", "completes", "raises", "fails"])
+def test_a_function_that_does_not_divide(
+    gearman_server: GearmanServer, name: str, way: str
+) -> None:
+    """A job to be divided fails at once where its function cannot: C takes no answer."""
+    calls = []
+
+    def function(job: Job) -> bytes:
+        calls.append(job.handle)
+        if way == "completes":
+            job.send_complete(b"x")
+        elif way == "raises":
+            raise ValueError("mine")
+        elif way == "fails":
+            raise JobFail
+        return b"x"
+
+    worker = Worker(gearman_server.address)
+    worker.add_function(name, function)
+    with (
+        WorkerThread(worker),
+        Client(gearman_server.address, timeout=20) as client,
+    ):
+        task = client.execute_by_partition(name, "part", b"x")
+        assert isinstance(task.error, WorkFailError)
+        assert len(calls) == 1
+        if way == "returns":  # what nobody asked to divide is done
+            assert client.do(name, b"x") == b"x"
