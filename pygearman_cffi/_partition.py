@@ -8,6 +8,7 @@ C at once; the helper then frees the C client.
 from __future__ import annotations
 
 import _thread
+import sys
 import threading
 import time
 
@@ -144,13 +145,14 @@ class _Helper:
     def give_up(self, code: ReturnCode, what: str) -> None:
         """Leave the call to itself; whatever comes of it is not looked at."""
         try:
-            self._shut_down(code, what)
+            self.shut_down(code, what)
         except BaseException:  # interrupted: what it has done it may do again
-            self._shut_down(code, what)
+            self.shut_down(code, what)
             raise
         self.wait(_ATTEMPT)
 
-    def _shut_down(self, code: ReturnCode, what: str) -> None:
+    def shut_down(self, code: ReturnCode, what: str) -> None:
+        """Wake C, which finds its connection gone; harmless when repeated."""
         with self._lock:
             self._given_up = True
             if not self._task._ended:
@@ -160,6 +162,18 @@ class _Helper:
             descriptor.shut_down()
 
 
+class _Guard:
+    """Gives a call up when nobody waits for it: `finally` can be interrupted too."""
+
+    def __init__(self, helper: _Helper) -> None:
+        self._helper = helper
+
+    def __del__(self) -> None:
+        if not (self._helper.ended or sys.is_finalizing()):
+            self._helper.shut_down(*_INTERRUPTED)
+
+
+_INTERRUPTED = ReturnCode.LOST_CONNECTION, "the call was interrupted"
 _ENDS = {ReturnCode.SUCCESS, ReturnCode.WORK_FAIL, ReturnCode.WORK_EXCEPTION}
 _LOST = {
     ReturnCode.LOST_CONNECTION,
@@ -183,7 +197,8 @@ def run_partition(
     """
     task._sent(None, session.server)
     helper = _Helper(session, partition, task, deadline)
-    why = ReturnCode.LOST_CONNECTION, "the call was interrupted"
+    _guard = _Guard(helper)
+    why = _INTERRUPTED
     try:
         helper.start()
         while not helper.ended:
