@@ -39,7 +39,6 @@ ARM = 2
 BLIND = 100
 """Milliseconds that C waits where Python sees no descriptor."""
 _OPTION_WAIT = 1000
-_SERVERS = "GEARMAN_SERVERS"
 
 
 class CWorker:
@@ -202,10 +201,9 @@ class CWorker:
         """As `work`, where C may make a client that waits as long as we would."""
         lib = self._lib
         lib.gearman_worker_set_timeout(self.pointer, self._reduce)
-        # That client would take its servers from here too. Python goes on seeing it.
-        self._hidden = _SERVERS in os.environ
-        if self._hidden:
-            os.unsetenv(_SERVERS)
+        # That client would take its servers from there too.
+        self._hidden = True
+        _library.hide_servers()
         try:
             if self.settled:
                 return lib.gearman_worker_work(self.pointer)
@@ -218,9 +216,7 @@ class CWorker:
         """Before Python code runs: give it its environment and its Ctrl-C."""
         if self._hidden:
             self._hidden = False
-            servers = os.environ.get(_SERVERS)
-            if servers is not None:
-                os.putenv(_SERVERS, servers)
+            _library.show_servers()
         if self._interrupter is not None:
             self._interrupter.disarm()
 
@@ -270,6 +266,9 @@ class CWorker:
         holding = self._holding
         if holding:
             self._take(take_new(self._number, self._peers, self._buffer))
+            if len(self.descriptors) < len(self._peers):
+                # Its number went to another thread's file: a divided job needs it.
+                self.descriptors += take_all(self._peers, self._buffer)
             self._holding = False
             connecting.release()
         return holding

@@ -29,11 +29,13 @@ __all__ = [
     "ffi",
     "fork_safe",
     "has_symbol",
+    "hide_servers",
     "library_path",
     "load",
     "missing_symbols",
     "new_client",
     "new_worker",
+    "show_servers",
     "version",
     "version_text",
 ]
@@ -82,6 +84,7 @@ def fork_safe() -> threading.RLock:
     return lock
 
 
+_SERVERS = "GEARMAN_SERVERS"
 _lock = fork_safe()
 _lib: Lib | None = None
 _path = ""
@@ -223,6 +226,19 @@ def features() -> Features:
     return _features
 
 
+def hide_servers() -> None:
+    """Hide $GEARMAN_SERVERS from C; Python's own threads go on seeing it."""
+    if _SERVERS in os.environ:
+        os.unsetenv(_SERVERS)
+
+
+def show_servers() -> None:
+    """Undo `hide_servers`."""
+    servers = os.environ.get(_SERVERS)
+    if servers is not None:
+        os.putenv(_SERVERS, servers)
+
+
 def _pristine(kind: str) -> CData:
     """Return the process's own template, which never has servers or a connection."""
     template = _templates.get(kind)
@@ -234,12 +250,11 @@ def _pristine(kind: str) -> CData:
             create = getattr(load(), f"gearman_{kind}_create")
             # C reads this variable in create: a bad value makes it fail, a good
             # one adds servers behind our back. A clone does not read it.
-            servers = os.environ.pop("GEARMAN_SERVERS", None)
+            hide_servers()
             try:
                 template = create(ffi.NULL)
             finally:
-                if servers is not None:
-                    os.environ["GEARMAN_SERVERS"] = servers
+                show_servers()
             if not template:
                 raise OutOfMemoryError(f"libgearman could not create a {kind}")
             _templates[kind] = template
